@@ -1,0 +1,64 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { CallContext, Principal } from '../completion.ts';
+import { GatewayError } from '../errors.ts';
+import type { Gateway } from '../gateway.ts';
+
+/** Reads a request header by its lower-case name. */
+export type HeaderReader = (name: string) => string | null | undefined;
+
+/** What every door is handed. */
+export interface DoorDependencies {
+  readonly gateway: Gateway;
+  /** Tells who calls, from the request's headers; throws `unauthenticated`. In open mode everybody is `anonymous`. */
+  readonly authenticate: (header: HeaderReader) => Principal;
+  readonly log: Logger;
+  /** The most bytes of a request body, after decompression. */
+  readonly bodyLimitBytes: number;
+  /** The time a slow reader may leave an answer unread, in milliseconds. */
+  readonly writeStallMs: number;
+  /** Whether the process has been asked to end. */
+  readonly draining: () => boolean;
+}
+
+const wellFormedId = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** The id of a call: the first candidate that is well formed, else a new one. A malformed id is replaced, never an error. */
+export function requestIdOf(...candidates: readonly (string | null | undefined)[]): string {
+  for (const candidate of candidates) if (candidate && wellFormedId.test(candidate)) return candidate;
+  return randomUUID();
+}
+
+/** What a door knows of a call that begins. */
+export interface CallOpening {
+  readonly requestId: string;
+  readonly principal: Principal;
+  readonly door: CallContext['door'];
+  readonly streaming: boolean;
+  /** What the client's transport allows (`grpc-timeout`, `Connect-Timeout-Ms`), in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+  readonly log: Logger;
+}
+
+/** A call in flight, as its door holds it. */
+export interface OpenCall {
+  readonly context: CallContext;
+  /** The caller has left: everything below ends, down to the upstream's socket. To be called once the connection is lost. */
+  leave(): void;
+}
+
+/** Begin a call: the context that travels with it, and the handle by which its door ends it early. */
+export function openCall(opening: CallOpening): OpenCall {
+  const controller = new AbortController();
+  const { timeoutMs, ...rest } = opening;
+  return {
+    context: {
+      ...rest,
+      signal: controller.signal,
+      deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
+    },
+    leave() {
+      controller.abort(new GatewayError('cancelled', 'the caller left'));
+    },
+  };
+}
