@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs what the checks need and npm does not bring, by package name, into CI_TOOLS. What is there already is kept.
+#
+# Sourced for its variables and functions; run by itself it installs everything.
+set -uo pipefail
+export CI_TOOLS=${CI_TOOLS:-$HOME/.cache/llm-gateway-ci}
+export PATH=$CI_TOOLS/bin:$PATH:/usr/local/go/bin
+export PYTHON=$CI_TOOLS/venv/bin/python
+export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+
+# install_go_tool PACKAGE VERSION
+install_go_tool() {
+  local binary=$CI_TOOLS/bin/${1##*/}
+  [ -x "$binary" ] && go version -m "$binary" | grep -qP "^\tmod\t\S+\t\Q$2\E\t" && return 0
+  GOBIN=$CI_TOOLS/bin go install "$1@$2"
+}
+
+# One after the other: each build uses every core.
+install_go_tools() {
+  install_go_tool github.com/fullstorydev/grpcurl/cmd/grpcurl v1.9.4 &&
+    install_go_tool github.com/grpc-ecosystem/grpc-health-probe v0.4.61 &&
+    install_go_tool connectrpc.com/conformance/cmd/connectconformance v1.0.7
+}
+
+install_python_packages() {
+  [ -x "$PYTHON" ] || python3 -m venv "$CI_TOOLS/venv" || return 1
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
+    -r "$(dirname "${BASH_SOURCE[0]}")/../examples/python/requirements.txt"
+}
+
+install_chromium() {
+  [ -x "$CHROMIUM" ] && return 0
+  local as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  # The lock's timeout: another run on this machine may be installing, too.
+  "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 update -qq &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends chromium &&
+    [ -x "$CHROMIUM" ]
+}
+
+# install_tools LOGS: all at once, each with its log; the names of those that failed are printed.
+install_tools() {
+  local logs=$1 name status=0
+  local -A running
+  mkdir -p "$CI_TOOLS/bin" "$logs"
+  for name in go_tools python_packages chromium; do
+    "install_$name" >"$logs/$name.log" 2>&1 </dev/null &
+    running[$name]=$!
+  done
+  for name in "${!running[@]}"; do
+    wait "${running[$name]}" && continue
+    status=1
+    printf '%s could not be installed:\n' "$name"
+    tail -n 15 "$logs/$name.log"
+  done
+  return "$status"
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  logs=$(mktemp -d)
+  trap 'rm -rf "$logs"' EXIT
+  install_tools "$logs"
+fi
