@@ -1,7 +1,15 @@
+import type { CompletionEvent, CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { GetHealthResponse } from '../gen/llmgateway/v1/health_service_pb.ts';
 import type { Model, Provider as ProviderMessage } from '../gen/llmgateway/v1/provider_pb.ts';
-import type { Completer, Principal } from './completion.ts';
+import { checkCompletion, checkEmbedding } from './admission/check-request.ts';
+import { admit, type InFlight } from './admission/in-flight.ts';
+import { deadline } from './attempt/deadline.ts';
+import { type FirstToCommitOptions, firstToCommit } from './attempt/first-to-commit.ts';
+import { heartbeats } from './attempt/heartbeat.ts';
+import { completions, embeddings } from './attempt/operation.ts';
+import { type CallContext, type Completer, compose, type Layer, type Principal } from './completion.ts';
+import { type CallCounts, observe, type Telling } from './telemetry/observe.ts';
 
 /** What the doors see: every one of them calls the same functions. */
 export interface Gateway {
@@ -18,4 +26,52 @@ export interface Gateway {
   /** Every configured provider and how it does, in the configured order. */
   listProviders(): readonly ProviderMessage[];
   getHealth(): GetHealthResponse;
+}
+
+/** What the path of a call is made of. */
+export interface PathParts {
+  readonly counts: CallCounts;
+  readonly inFlight: InFlight;
+  readonly heartbeatMs: number;
+  /** The whole time a call may take, in milliseconds. */
+  readonly totalMs: (request: CompletionRequest | EmbeddingRequest, context: CallContext) => number;
+  /** Resolves a request to targets in the order in which to try them. */
+  readonly targetsFor: FirstToCommitOptions<CompletionRequest | EmbeddingRequest>['targetsFor'];
+  readonly recordOf: FirstToCommitOptions<CompletionRequest>['recordOf'];
+}
+
+/**
+ * THE path of a call: the layers it meets, in order. Authentication stands before it, at the doors, since it needs no request.
+ *
+ * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> targets, one after the other
+ */
+export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
+  const { counts, inFlight, heartbeatMs, totalMs } = parts;
+  const complete: Layer[] = [
+    observe(tellOfCompletion, counts),
+    checkCompletion,
+    admit(inFlight),
+    heartbeats(heartbeatMs),
+    deadline<CompletionRequest, CompletionEvent>(totalMs),
+  ];
+  const embed: Layer<EmbeddingRequest, EmbeddingResult>[] = [
+    observe(tellOfEmbedding, counts),
+    checkEmbedding(),
+    admit(inFlight),
+    deadline<EmbeddingRequest, EmbeddingResult>(totalMs),
+  ];
+  return {
+    complete: compose(complete, firstToCommit(completions, parts)),
+    embed: compose(embed, firstToCommit(embeddings, parts)),
+  };
+}
+
+function tellOfCompletion({ event }: CompletionEvent): Telling | undefined {
+  if (event.case === 'started') return { answering: event.value };
+  if (event.case === 'finished') return { whole: { usage: event.value.usage, attempts: event.value.attempts } };
+  return undefined;
+}
+
+function tellOfEmbedding(result: EmbeddingResult): Telling {
+  return { answering: result, whole: { usage: result.usage, attempts: result.attempts } };
 }

@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto';
+import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CallContext, Completer } from '../completion.ts';
+import { GatewayError } from '../errors.ts';
+import { costOf, type Target } from '../providers/target.ts';
+import { type AttemptRecord, attempt } from './attempt.ts';
+import { durationOf, type Operation } from './operation.ts';
+
+/** What the loop over targets needs to know of the rest. */
+export interface FirstToCommitOptions<Request> {
+  /** The targets to try, in order; throws if there is none. */
+  readonly targetsFor: (request: Request, context: CallContext) => Promise<readonly Target[]> | readonly Target[];
+  readonly recordOf: (provider: string) => AttemptRecord;
+}
+
+/**
+ * Ask one target after the other until one commits; then the answer, and any failure, is that target's.
+ *
+ * - Until the commit nothing is passed on, so that a failed target leaves no trace in the answer and the status is still open.
+ * - Which failures may be tried elsewhere is in the error table. A failure that may not is the caller's at once.
+ * - When all fail, the first cause is the error, with every attempt.
+ */
+export function firstToCommit<Request, Event>(
+  operation: Operation<Request, Event>,
+  { targetsFor, recordOf }: FirstToCommitOptions<Request>,
+): Completer<Request, Event> {
+  return async function* tryInOrder(request, context) {
+    const began = performance.now();
+    const attempts: Attempt[] = [];
+    const targets = await targetsFor(request, context);
+    let firstFailure: GatewayError | undefined;
+    let refusedWindow: number | undefined;
+    for (const target of targets) {
+      if (refusedWindow !== undefined && !isLarger(target.contextWindow, refusedWindow)) continue;
+      const log = openLog(target);
+      attempts.push(log);
+      const held: Event[] = [];
+      let committed = false;
+      try {
+        for await (const event of attempt(operation, target, request, context, recordOf(target.provider.name), log)) {
+          if (operation.isFirst(event)) begin(operation, event, target, context);
+          if (operation.isLast(event)) {
+            const cost = costOf(operation.usageOf(event), target.price);
+            operation.end(event, { cost, attempts, durationMs: performance.now() - began });
+          }
+          if (committed) {
+            yield event;
+            continue;
+          }
+          committed = operation.commits(event);
+          if (committed || !operation.isEmpty(event)) held.push(event);
+          if (committed) yield* held.splice(0);
+        }
+        return;
+      } catch (cause) {
+        const error = GatewayError.from(cause);
+        firstFailure ??= error;
+        if (committed || error.row.elsewhere === 'no') throw withAttempts(error, attempts);
+        refusedWindow = error.reason === 'context_length' ? (target.contextWindow ?? 0) : undefined;
+      }
+    }
+    throw withAttempts(firstFailure ?? new GatewayError('no_provider_available', 'no target is left'), attempts);
+  };
+}
+
+/** An unknown window may be large enough. */
+function isLarger(window: number | undefined, refused: number): boolean {
+  return window === undefined || window > refused;
+}
+
+function withAttempts(error: GatewayError, attempts: readonly Attempt[]): GatewayError {
+  error.attempts = attempts;
+  return error;
+}
+
+function begin<Request, Event>(
+  operation: Operation<Request, Event>,
+  event: Event,
+  target: Target,
+  context: CallContext,
+): void {
+  const { seconds, nanos } = durationOf(Date.now());
+  operation.begin(event, {
+    id: operation.idPrefix + randomUUID().replaceAll('-', ''),
+    requestId: context.requestId,
+    provider: target.provider.name,
+    model: target.model,
+    createdAt: { $typeName: 'google.protobuf.Timestamp', seconds, nanos },
+  });
+}
+
+function openLog({ provider, model }: Target): Attempt {
+  return {
+    $typeName: 'llmgateway.v1.Attempt',
+    provider: provider.name,
+    model,
+    outcome: AttemptOutcome.UNSPECIFIED,
+    reason: '',
+    providerRequestId: '',
+  };
+}

@@ -1,0 +1,91 @@
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import type {
+  Attempt,
+  CompletionEvent,
+  CompletionRequest,
+  Cost,
+  Usage,
+} from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
+import { commits } from '../completion.ts';
+import type { Provider, ProviderCall } from '../providers/provider.ts';
+
+/** What the gateway writes into the first event of an answer. */
+export interface Beginning {
+  readonly id: string;
+  readonly requestId: string;
+  readonly provider: string;
+  /** The model asked of the provider; the one that it names goes before. */
+  readonly model: string;
+  readonly createdAt: Timestamp;
+}
+
+/** What the gateway writes into the last event of an answer. */
+export interface End {
+  readonly cost: Cost | undefined;
+  readonly attempts: readonly Attempt[];
+  readonly durationMs: number;
+}
+
+/** What differs between completions and embeddings to the loops that carry them out. */
+export interface Operation<Request, Event> {
+  /** What ids of its answers begin with. */
+  readonly idPrefix: string;
+  ask(provider: Provider, request: Request, call: ProviderCall): AsyncIterable<Event>;
+  /** Whether the event binds the call to its target. */
+  commits(event: Event): boolean;
+  /** Whether the event says nothing yet and may be dropped while no target is bound. */
+  isEmpty(event: Event): boolean;
+  isFirst(event: Event): boolean;
+  isLast(event: Event): boolean;
+  /** What has been consumed so far, if the event says. */
+  usageOf(event: Event): Usage | undefined;
+  begin(event: Event, beginning: Beginning): void;
+  end(event: Event, end: End): void;
+}
+
+export const completions: Operation<CompletionRequest, CompletionEvent> = {
+  idPrefix: 'chatcmpl-',
+  ask: (provider, request, call) => provider.complete(request, call),
+  commits,
+  isEmpty: ({ event }) =>
+    event.case === 'textDelta' || event.case === 'reasoningDelta' || event.case === 'refusalDelta',
+  isFirst: ({ event }) => event.case === 'started',
+  isLast: ({ event }) => event.case === 'finished',
+  usageOf: ({ event }) =>
+    event.case === 'usage' ? event.value : event.case === 'finished' ? event.value.usage : undefined,
+  begin({ event }, { model, ...beginning }) {
+    if (event.case === 'started') Object.assign(event.value, beginning, { model: event.value.model || model });
+  },
+  end({ event }, { cost, attempts, durationMs }) {
+    if (event.case !== 'finished') return;
+    event.value.attempts = [...attempts];
+    if (cost) event.value.cost = cost;
+    event.value.duration = durationOf(durationMs);
+  },
+};
+
+export const embeddings: Operation<EmbeddingRequest, EmbeddingResult> = {
+  idPrefix: 'embd-',
+  ask: (provider, request, call) => provider.embed(request, call),
+  commits: () => true,
+  isEmpty: () => false,
+  isFirst: () => true,
+  isLast: () => true,
+  usageOf: (result) => result.usage,
+  begin(result, { model, ...beginning }) {
+    Object.assign(result, beginning, { model: result.model || model });
+  },
+  end(result, { cost, attempts, durationMs }) {
+    result.attempts = [...attempts];
+    if (cost) result.cost = cost;
+    result.duration = durationOf(durationMs);
+  },
+};
+
+/** A protobuf Duration of so many milliseconds. */
+export function durationOf(ms: number): { $typeName: 'google.protobuf.Duration'; seconds: bigint; nanos: number } {
+  const seconds = Math.trunc(ms / 1000);
+  const nanos = Math.round((ms - seconds * 1000) * 1e6);
+  return { $typeName: 'google.protobuf.Duration', seconds: BigInt(seconds), nanos: Math.min(nanos, 999_999_999) };
+}

@@ -1,0 +1,122 @@
+import type { ListedModel, Provider } from '../providers/provider.ts';
+import type { Price } from '../providers/target.ts';
+
+/** What the gateway knows of a model at a provider. */
+export interface ModelFacts {
+  readonly id: string;
+  readonly provider: string;
+  readonly price: Price | undefined;
+  readonly contextWindow: number | undefined;
+  readonly quality: number | undefined;
+  readonly ownedBy: string | undefined;
+  /** Seconds since 1970. */
+  readonly created: number | undefined;
+}
+
+/** A model as the configuration describes it. */
+export interface ConfiguredModel {
+  readonly id: string;
+  readonly provider: string;
+  readonly price: Price | undefined;
+  readonly contextWindow: number | undefined;
+  readonly quality: number | undefined;
+}
+
+/** How the lists of providers are kept fresh. */
+export interface CatalogueOptions {
+  /** The providers that serve now. */
+  readonly providers: () => readonly Provider[];
+  readonly models: readonly ConfiguredModel[];
+  /** How old a provider's list may be, in milliseconds. */
+  readonly freshMs: number;
+  /** How long a provider may take to list its models, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * The models that can be named: those of the configuration, every provider's default, and what providers list.
+ *
+ * A provider is asked for its list only when somebody wants to know: when models are listed, or when a name is not known yet.
+ * Lists are kept for a while, failed ones too, so that unknown names cannot be used to flood a provider.
+ */
+export class Catalogue {
+  readonly #options: CatalogueOptions;
+  readonly #configured = new Map<string, Map<string, ConfiguredModel>>();
+  readonly #listed = new Map<string, { at: number; models: ReadonlyMap<string, ListedModel> }>();
+  readonly #asking = new Map<string, Promise<void>>();
+
+  constructor(options: CatalogueOptions) {
+    this.#options = options;
+    for (const model of options.models) {
+      const ofProvider = this.#configured.get(model.provider) ?? new Map<string, ConfiguredModel>();
+      this.#configured.set(model.provider, ofProvider.set(model.id, model));
+    }
+  }
+
+  /** What is known of a model; of one that nobody lists, only its name. */
+  factsOf(provider: string, id: string): ModelFacts {
+    const configured = this.#configured.get(provider)?.get(id);
+    const listed = this.#listed.get(provider)?.models.get(id);
+    return {
+      id,
+      provider,
+      price: configured?.price,
+      contextWindow: configured?.contextWindow ?? listed?.contextWindow,
+      quality: configured?.quality,
+      ownedBy: listed?.ownedBy,
+      created: listed?.created,
+    };
+  }
+
+  /** The ids a provider is known to have now, without asking it. */
+  idsOf(provider: Provider): Set<string> {
+    const ids = new Set<string>(this.#configured.get(provider.name)?.keys());
+    if (provider.defaultModel) ids.add(provider.defaultModel);
+    for (const id of this.#listed.get(provider.name)?.models.keys() ?? []) ids.add(id);
+    return ids;
+  }
+
+  /** Whether a provider is known to have a model. */
+  has(provider: Provider, id: string): boolean {
+    return (
+      provider.defaultModel === id ||
+      this.#configured.get(provider.name)?.has(id) === true ||
+      this.#listed.get(provider.name)?.models.has(id) === true
+    );
+  }
+
+  /** Whether some provider's list has not been asked for, or not lately. */
+  get stale(): boolean {
+    return this.#options.providers().some((provider) => this.#isStale(provider));
+  }
+
+  /** Ask providers whose lists are not fresh. Never fails: one that does not answer lists nothing new. */
+  async refresh(): Promise<void> {
+    const stale = this.#options.providers().filter((provider) => this.#isStale(provider));
+    await Promise.all(stale.map((provider) => this.#ask(provider)));
+  }
+
+  #isStale(provider: Provider): boolean {
+    if (provider.unavailable !== undefined) return false;
+    const listed = this.#listed.get(provider.name);
+    return !listed || performance.now() - listed.at > this.#options.freshMs;
+  }
+
+  #ask(provider: Provider): Promise<void> {
+    let asking = this.#asking.get(provider.name);
+    if (!asking) {
+      asking = this.#list(provider).finally(() => this.#asking.delete(provider.name));
+      this.#asking.set(provider.name, asking);
+    }
+    return asking;
+  }
+
+  async #list(provider: Provider): Promise<void> {
+    const { timeoutMs } = this.#options;
+    const models = await provider.listModels(AbortSignal.timeout(timeoutMs)).then(
+      (listed) => new Map(listed.map((model) => [model.id, model])),
+      () => this.#listed.get(provider.name)?.models ?? new Map<string, ListedModel>(),
+    );
+    this.#listed.set(provider.name, { at: performance.now(), models });
+  }
+}

@@ -1,0 +1,130 @@
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import { type GetHealthResponse, HealthStatus } from '../../gen/llmgateway/v1/health_service_pb.ts';
+import {
+  CircuitState,
+  type Model,
+  type Provider as ProviderMessage,
+  type ProviderStatus,
+} from '../../gen/llmgateway/v1/provider_pb.ts';
+import type { Principal } from '../completion.ts';
+import type { Provider } from '../providers/provider.ts';
+import type { Catalogue, ModelFacts } from './catalogue.ts';
+import type { Observations } from './observations.ts';
+import { isPermitted, type Route } from './resolve.ts';
+
+/** A provider and how it does, as it is told to callers. */
+export function describeProvider(provider: Provider, observations: Observations): ProviderMessage {
+  const record = observations.of(provider.name);
+  const status: ProviderStatus = {
+    $typeName: 'llmgateway.v1.ProviderStatus',
+    available: provider.unavailable === undefined,
+    healthy: provider.unavailable === undefined && record.healthy,
+    errorRate: record.errorRate,
+    lastError: record.lastErrorReason ?? '',
+    circuitState: CircuitState.CLOSED,
+    activeRequests: record.active,
+    queueLength: 0,
+    unavailableReason: provider.unavailable ?? '',
+  };
+  if (record.latencyMs !== undefined) {
+    const { seconds, nanos } = timeOf(record.latencyMs);
+    status.latency = { $typeName: 'google.protobuf.Duration', seconds, nanos };
+  }
+  if (record.lastSuccess !== undefined) status.lastSuccessTime = timestampOf(record.lastSuccess);
+  if (record.lastError !== undefined) status.lastErrorTime = timestampOf(record.lastError);
+  return {
+    $typeName: 'llmgateway.v1.Provider',
+    name: provider.name,
+    kind: provider.kind,
+    defaultModel: provider.defaultModel,
+    status,
+  };
+}
+
+function timeOf(ms: number): { seconds: bigint; nanos: number } {
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: Math.floor((ms - seconds * 1000) * 1e6) };
+}
+
+function timestampOf(ms: number): Timestamp {
+  return { $typeName: 'google.protobuf.Timestamp', ...timeOf(ms) };
+}
+
+/** What the overall judgement is made from. */
+export interface HealthFacts {
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly draining: boolean;
+  readonly totalRequests: number;
+  readonly providers: readonly ProviderMessage[];
+  /** Names of the providers that somebody enabled; one that is on only by default and does not answer is not missed. */
+  readonly enabled: ReadonlySet<string>;
+}
+
+/** Healthy with every enabled provider usable, degraded with some, unhealthy with none. */
+export function judgeHealth(facts: HealthFacts): GetHealthResponse {
+  const { seconds, nanos } = timeOf(facts.uptimeMs);
+  const judged = facts.providers.filter(({ name, status }) => facts.enabled.has(name) || status?.available);
+  const usable = judged.filter(({ status }) => status?.available && status.healthy);
+  const status = facts.draining
+    ? HealthStatus.DRAINING
+    : usable.length === 0
+      ? HealthStatus.UNHEALTHY
+      : usable.length < judged.length
+        ? HealthStatus.DEGRADED
+        : HealthStatus.HEALTHY;
+  return {
+    $typeName: 'llmgateway.v1.GetHealthResponse',
+    status,
+    version: facts.version,
+    uptime: { $typeName: 'google.protobuf.Duration', seconds, nanos },
+    activeProviders: facts.providers.filter(({ status: s }) => s?.available).map(({ name }) => name),
+    totalRequests: facts.totalRequests,
+    providers: [...facts.providers],
+  };
+}
+
+/** The models that a caller may name: aliases first, then by provider in the configured order. */
+export function describeModels(
+  routes: readonly Route[],
+  providers: readonly Provider[],
+  catalogue: Catalogue,
+  principal: Principal,
+): Model[] {
+  const byName = new Map(providers.map((provider) => [provider.name, provider]));
+  const aliases = routes
+    .filter(({ model }) => !model.includes('*'))
+    .filter(({ model, targets }) =>
+      targets.some((target) => {
+        const provider = byName.get(target.provider);
+        return provider && isPermitted(principal, model, { provider, model: target.model || provider.defaultModel });
+      }),
+    )
+    .map(({ model }) => describeModel({ id: model, provider: '' }, true));
+  const listed = providers
+    .filter(({ unavailable }) => unavailable === undefined)
+    .flatMap((provider) =>
+      [...catalogue.idsOf(provider)]
+        .filter((id) => isPermitted(principal, id, { provider, model: id }))
+        .map((id) => describeModel(catalogue.factsOf(provider.name, id), false)),
+    );
+  return [...aliases, ...listed];
+}
+
+function describeModel(facts: Pick<ModelFacts, 'id' | 'provider'> & Partial<ModelFacts>, alias: boolean): Model {
+  const { id, provider, price, contextWindow, quality, ownedBy, created } = facts;
+  const model: Model = {
+    $typeName: 'llmgateway.v1.Model',
+    id,
+    provider,
+    ownedBy: ownedBy ?? '',
+    alias,
+  };
+  if (created !== undefined) model.createdAt = timestampOf(created * 1000);
+  if (contextWindow !== undefined) model.contextWindow = contextWindow;
+  if (price?.input !== undefined) model.inputPrice = price.input;
+  if (price?.output !== undefined) model.outputPrice = price.output;
+  if (price?.cachedInput !== undefined) model.cachedInputPrice = price.cachedInput;
+  if (quality !== undefined) model.quality = quality;
+  return model;
+}

@@ -1,0 +1,100 @@
+import type { Attempt, Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CallContext, Layer } from '../completion.ts';
+import { GatewayError } from '../errors.ts';
+
+/** What an event of either operation tells the log. */
+export interface Telling {
+  /** The provider and model that answer, from the first event on. */
+  readonly answering?: { readonly provider: string; readonly model: string } | undefined;
+  /** The end of a whole answer. */
+  readonly whole?: { readonly usage: Usage | undefined; readonly attempts: readonly Attempt[] } | undefined;
+}
+
+/** Counts of calls since the start. */
+export class CallCounts {
+  total = 0;
+  active = 0;
+}
+
+/**
+ * Write one line for each call, when it is over: who asked what, who answered, how it ended and what it took.
+ *
+ * The line has neither prompt nor answer nor key. A caller who leaves is `cancelled`, which is nobody's failure.
+ */
+export function observe<Request extends { readonly model: string }, Event>(
+  tell: (event: Event) => Telling | undefined,
+  counts: CallCounts,
+): Layer<Request, Event> {
+  return (next) =>
+    async function* observed(request, context) {
+      const began = performance.now();
+      let firstMs: number | undefined;
+      let answering: Telling['answering'];
+      let whole: Telling['whole'];
+      let failure: GatewayError | undefined;
+      counts.total++;
+      counts.active++;
+      try {
+        for await (const event of next(request, context)) {
+          const told = tell(event);
+          if (told !== undefined) {
+            if (told.answering) {
+              answering = told.answering;
+              firstMs = performance.now() - began;
+            }
+            if (told.whole) whole = told.whole;
+          }
+          yield event;
+        }
+      } catch (cause) {
+        failure = GatewayError.from(cause);
+        throw failure;
+      } finally {
+        counts.active--;
+        writeLine(request, context, { began, firstMs, answering, whole, failure });
+      }
+    };
+}
+
+interface Ending extends Telling {
+  readonly began: number;
+  readonly firstMs: number | undefined;
+  readonly failure: GatewayError | undefined;
+}
+
+function writeLine(request: { readonly model: string }, context: CallContext, ending: Ending): void {
+  const { answering, whole, failure } = ending;
+  const outcome = failure ? failure.reason : whole ? 'ok' : 'cancelled';
+  const attempts = whole?.attempts ?? failure?.attempts ?? [];
+  const line = {
+    request_id: context.requestId,
+    door: context.door,
+    key: context.principal.name,
+    asked: request.model,
+    provider: answering?.provider ?? failure?.provider,
+    model: answering?.model,
+    outcome,
+    attempts: attempts.length,
+    tried: attempts.length > 1 || failure ? attempts.map(inWords) : undefined,
+    first_ms: rounded(ending.firstMs),
+    duration_ms: rounded(performance.now() - ending.began),
+    prompt_tokens: whole?.usage?.promptTokens,
+    completion_tokens: whole?.usage?.completionTokens,
+    error: failure && outcome !== 'cancelled' ? failure.message : undefined,
+    cause: failure?.reason === 'internal' ? stackOf(failure.cause) : undefined,
+  };
+  if (failure?.reason === 'internal') context.log.error(line, 'call');
+  else context.log.info(line, 'call');
+}
+
+function inWords({ provider, model, reason }: Attempt): string {
+  return `${provider}/${model}: ${reason || 'ok'}`;
+}
+
+function rounded(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.round(ms * 10) / 10;
+}
+
+function stackOf(cause: unknown): string {
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+}
