@@ -1,0 +1,153 @@
+import { describe, expect, it, vi } from 'vitest';
+import { AttemptOutcome, type CompletionEvent, FinishReason } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { firstToCommit } from '../../src/attempt/first-to-commit.ts';
+import { completions } from '../../src/attempt/operation.ts';
+import { choiceFinished, collect, extra, finished, started, textDelta, usage } from '../../src/completion.ts';
+import { GatewayError, type Reason } from '../../src/errors.ts';
+import type { Target } from '../../src/providers/target.ts';
+import { ProviderRecord } from '../../src/routing/observations.ts';
+import { contextOf, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
+
+const consumed = {
+  $typeName: 'llmgateway.v1.Usage' as const,
+  promptTokens: 3,
+  completionTokens: 1,
+  totalTokens: 4,
+  estimated: false,
+};
+const answer = (text: string): Step[] => [
+  started('answering-model'),
+  textDelta(0, 0, text),
+  choiceFinished(0, FinishReason.STOP, 'stop'),
+  finished(consumed),
+];
+const failure = (reason: Reason) => new GatewayError(reason, `made up: ${reason}`);
+
+function run(targets: readonly Target[], context = contextOf()) {
+  const records = new Map<string, ProviderRecord>();
+  const recordOf = (name: string) => {
+    const record = records.get(name) ?? new ProviderRecord();
+    records.set(name, record);
+    return record;
+  };
+  const complete = firstToCommit(completions, { targetsFor: () => targets, recordOf });
+  return { events: complete(requestOf(), context), records };
+}
+
+async function all(events: AsyncIterable<CompletionEvent>): Promise<CompletionEvent[]> {
+  const list: CompletionEvent[] = [];
+  for await (const event of events) list.push(event);
+  return list;
+}
+
+describe('first to commit', () => {
+  it('passes on the answer of the first target, stamped with ids, provider, cost and attempts', async () => {
+    const target = targetOf(scripted('one', answer('hi')), { price: { input: 1, output: 2, cachedInput: undefined } });
+    const completion = await collect(run([target]).events);
+    expect(completion).toMatchObject({ provider: 'one', model: 'answering-model', requestId: 'call-1' });
+    expect(completion.id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);
+    expect(completion.cost?.totalUsd).toBeCloseTo(5e-6, 12);
+    expect(completion.attempts).toMatchObject([{ provider: 'one', outcome: AttemptOutcome.SUCCEEDED, reason: '' }]);
+  });
+
+  for (const reason of [
+    'provider_unavailable',
+    'provider_rate_limited',
+    'provider_quota',
+    'provider_misconfigured',
+    'provider_protocol',
+    'provider_timeout',
+  ] as const) {
+    it(`asks the next target after ${reason}, leaving no trace of the first in the answer`, async () => {
+      const first = scripted('one', [
+        started('m'),
+        extra('openai', '{"a":1}'),
+        usage(consumed),
+        textDelta(0, 0, ''),
+        failure(reason),
+      ]);
+      const completion = await collect(run([targetOf(first), targetOf(scripted('two', answer('hi')))]).events);
+      expect(completion.provider).toBe('two');
+      expect(completion.extraJson).toEqual({});
+      expect(completion.attempts.map((attempt) => [attempt.provider, attempt.reason])).toEqual([
+        ['one', reason],
+        ['two', ''],
+      ]);
+      expect(first.closed).toBe(1);
+    });
+  }
+
+  for (const reason of ['provider_rejected', 'invalid_request', 'model_not_found', 'internal'] as const) {
+    it(`is final at ${reason}`, async () => {
+      const second = scripted('two', answer('hi'));
+      const { events } = run([targetOf(scripted('one', [failure(reason)])), targetOf(second)]);
+      await expect(all(events)).rejects.toMatchObject({ reason });
+      expect(second.asked).toBe(0);
+    });
+  }
+
+  it('never asks a second target after the commit', async () => {
+    const second = scripted('two', answer('hi'));
+    const first = scripted('one', [started('m'), textDelta(0, 0, 'half'), failure('provider_unavailable')]);
+    const { events } = run([targetOf(first), targetOf(second)]);
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const { event } of events) seen.push(event.case ?? '');
+    })();
+    await expect(reading).rejects.toMatchObject({ reason: 'provider_unavailable' });
+    expect(seen).toEqual(['started', 'textDelta']);
+    expect(second.asked).toBe(0);
+  });
+
+  it('fails with the first cause and every attempt when all fail', async () => {
+    const { events, records } = run([
+      targetOf(scripted('one', [failure('provider_rate_limited')])),
+      targetOf(scripted('two', [failure('provider_unavailable')])),
+    ]);
+    const error = await all(events).catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ reason: 'provider_rate_limited' });
+    expect((error as GatewayError).attempts.map(({ reason }) => reason)).toEqual([
+      'provider_rate_limited',
+      'provider_unavailable',
+    ]);
+    expect(records.get('two')?.lastErrorReason).toBe('provider_unavailable');
+  });
+
+  it('takes an answer without an end for truncated', async () => {
+    const { events } = run([targetOf(scripted('one', [started('m'), textDelta(0, 0, 'half')]))]);
+    await expect(all(events)).rejects.toMatchObject({ reason: 'provider_protocol' });
+  });
+
+  it('asks only targets with a larger or unknown window after context_length', async () => {
+    const small = scripted('small', answer('small'));
+    const unknown = scripted('unknown', answer('unknown'));
+    const targets = [
+      targetOf(scripted('one', [failure('context_length')]), { contextWindow: 8000 }),
+      targetOf(small, { contextWindow: 4000 }),
+      targetOf(unknown),
+    ];
+    expect((await collect(run(targets).events)).provider).toBe('unknown');
+    expect(small.asked).toBe(0);
+  });
+
+  it("ends with the context's reason when the caller leaves, asks nobody else and blames nobody", async () => {
+    const controller = new AbortController();
+    const second = scripted('two', answer('hi'));
+    const first = scripted('one', [started('m'), 'hang']);
+    const { events, records } = run([targetOf(first), targetOf(second)], contextOf({ signal: controller.signal }));
+    const reading = all(events);
+    await vi.waitFor(() => expect(first.asked).toBe(1));
+    controller.abort(new GatewayError('cancelled', 'the caller left'));
+    await expect(reading).rejects.toMatchObject({ reason: 'cancelled' });
+    expect([second.asked, first.closed]).toEqual([0, 1]);
+    expect(records.get('one')).toMatchObject({ active: 0, lastError: undefined, lastSuccess: undefined });
+  });
+
+  it('closes the provider when the reader stops reading', async () => {
+    const first = scripted('one', answer('hi'));
+    const { events, records } = run([targetOf(first)]);
+    for await (const _ of events) break;
+    expect(first.closed).toBe(1);
+    expect(records.get('one')?.active).toBe(0);
+  });
+});

@@ -1,0 +1,144 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Attempt, AttemptOutcome, FinishReason } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { attempt } from '../../src/attempt/attempt.ts';
+import { deadline } from '../../src/attempt/deadline.ts';
+import { heartbeats } from '../../src/attempt/heartbeat.ts';
+import { completions } from '../../src/attempt/operation.ts';
+import { choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
+import { ProviderRecord } from '../../src/routing/observations.ts';
+import { aborted, contextOf, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
+afterEach(() => void vi.useRealTimers());
+
+const limits = { unaryMs: 6000, firstTokenMs: 3000, idleMs: 1000 };
+
+function start(steps: readonly Step[], streaming = true) {
+  const log = { outcome: AttemptOutcome.UNSPECIFIED, reason: '' } as Attempt;
+  const target = targetOf(scripted('one', steps), { limits });
+  const context = contextOf({ streaming });
+  return attempt(completions, target, requestOf(), context, new ProviderRecord(), log);
+}
+
+/** The failure of an attempt after so much time, in which nothing else happens. */
+async function failureAfter(events: AsyncIterator<unknown>, ms: number): Promise<unknown> {
+  const failing = events.next().catch((error: unknown) => error);
+  await vi.advanceTimersByTimeAsync(ms - 2);
+  expect(vi.getTimerCount()).toBe(1);
+  await vi.advanceTimersByTimeAsync(2);
+  return failing;
+}
+
+describe('time limits of an attempt', () => {
+  it('ends a stream whose first token does not come', async () => {
+    const events = start([started('m'), 'hang']);
+    await events.next();
+    expect(await failureAfter(events, 3000)).toMatchObject({
+      reason: 'provider_timeout',
+      message: 'one sent no first token within 3000 ms',
+    });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('ends a stream that falls silent in the middle', async () => {
+    const events = start([started('m'), textDelta(0, 0, 'hi'), 'hang']);
+    await events.next();
+    await events.next();
+    expect(await failureAfter(events, 1000)).toMatchObject({
+      reason: 'provider_timeout',
+      message: 'one sent no further event within 1000 ms',
+    });
+  });
+
+  it('does not count the time that a slow reader takes', async () => {
+    const events = start([
+      started('m'),
+      textDelta(0, 0, 'a'),
+      textDelta(0, 0, 'b'),
+      choiceFinished(0, FinishReason.STOP),
+      finished(undefined),
+    ]);
+    for (let index = 0; index < 5; index++) {
+      expect((await events.next()).done).toBe(false);
+      await vi.advanceTimersByTimeAsync(index === 0 ? 10 : 60_000);
+    }
+    expect((await events.next()).done).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('gives a whole answer one limit', async () => {
+    const events = start(['hang'], false);
+    expect(await failureAfter(events, 6000)).toMatchObject({ message: 'one sent no answer within 6000 ms' });
+  });
+});
+
+describe('deadline', () => {
+  it('ends the call with deadline_exceeded and leaves no timer', async () => {
+    const complete = deadline(() => 2000)(async function* (_request, { signal }) {
+      yield started('m');
+      await aborted(signal);
+    });
+    const events = complete(requestOf(), contextOf())[Symbol.asyncIterator]();
+    await events.next();
+    const failing = events.next().catch((error: unknown) => error);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(await failing).toMatchObject({ reason: 'deadline_exceeded' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('lets a sooner deadline of the caller go before', async () => {
+    let allowed = 0;
+    const complete = deadline(() => 2000)(async function* (_request, context) {
+      allowed = context.deadline - performance.now();
+      yield started('m');
+    });
+    for await (const _ of complete(requestOf(), contextOf({ deadline: performance.now() + 500 })));
+    expect(allowed).toBe(500);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('heartbeats', () => {
+  const complete = heartbeats(1000)(async function* (_request, { signal }) {
+    yield started('m');
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    yield textDelta(0, 0, 'hi');
+    signal.throwIfAborted();
+    yield finished(undefined);
+  });
+
+  it('stand wherever the reader waits for the interval, and lose no event', async () => {
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const { event } of complete(requestOf(), contextOf())) seen.push(event.case ?? '');
+    })();
+    await vi.advanceTimersByTimeAsync(5000);
+    await reading;
+    expect(seen).toEqual(['started', 'heartbeat', 'heartbeat', 'textDelta', 'finished']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('are not sent to a reader who does not wait', async () => {
+    const events = complete(requestOf(), contextOf())[Symbol.asyncIterator]();
+    expect((await events.next()).value.event.case).toBe('started');
+    await vi.advanceTimersByTimeAsync(10_000);
+    let settled = false;
+    const next = events.next().finally(() => {
+      settled = true;
+    });
+    await vi.advanceTimersByTimeAsync(900);
+    expect(settled).toBe(false);
+    await vi.advanceTimersByTimeAsync(100);
+    expect((await next).value.event.case).toBe('heartbeat');
+  });
+
+  it("are none of a whole answer's business", async () => {
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const { event } of complete(requestOf(), contextOf({ streaming: false }))) seen.push(event.case ?? '');
+    })();
+    await vi.advanceTimersByTimeAsync(5000);
+    await reading;
+    expect(seen).toEqual(['started', 'textDelta', 'finished']);
+  });
+});
