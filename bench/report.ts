@@ -1,0 +1,89 @@
+/**
+ * Judges the rounds of one run: what a call and a chunk cost in the gateway, as a ratio to the raw Node proxy of the same run.
+ *
+ *     node bench/report.ts RESULTS.json      exit code 1 if a row misses its target or cannot be compared
+ */
+import { readFileSync } from 'node:fs';
+
+interface Round {
+  readonly target: string;
+  readonly round: number;
+  readonly error?: string;
+  readonly throughput?: {
+    readonly cpu_us_per_req: number;
+    readonly upstream_per_req: number;
+    readonly e_status: number;
+    readonly e_read: number;
+    readonly e_timeout: number;
+    readonly e_connect: number;
+  };
+  readonly sse?: Streams;
+  readonly paced?: Streams;
+}
+
+interface Streams {
+  readonly cpu_us_per_chunk: number;
+  readonly streams: number;
+  readonly chunks: number;
+  readonly errors: number;
+  readonly no_done: number;
+}
+
+const BASE = 'raw-node26';
+const OURS = 'ours';
+
+/** A row: its title, the most it may cost in times of the base, and where a round has the figure. */
+const rows: [title: string, atMost: number, cost: (round: Round) => number | undefined][] = [
+  ['unary call, 64 connections', 3, (round) => round.throughput?.cpu_us_per_req],
+  ['streamed chunk, in a burst', 2.5, (round) => round.sse?.cpu_us_per_chunk],
+  ['streamed chunk, 5 ms apart', 1.5, (round) => round.paced?.cpu_us_per_chunk],
+];
+
+const { runs } = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as { runs: Round[] };
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((one, other) => one - other);
+  const middle = sorted.length >> 1;
+  const [low = Number.NaN, high = Number.NaN] = [sorted[sorted.length % 2 ? middle : middle - 1], sorted[middle]];
+  return (low + high) / 2;
+}
+
+function costs(target: string, cost: (round: Round) => number | undefined): number[] {
+  return runs.filter((round) => round.target === target).flatMap((round) => cost(round) ?? []);
+}
+
+/** Why the figures of a round mean nothing: a gateway that refuses, merges chunks or asks twice does other work. */
+function flaws({ error, throughput, sse, paced }: Round): string[] {
+  if (error) return [error];
+  const found: string[] = [];
+  if (throughput) {
+    const { e_status, e_read, e_timeout, e_connect, upstream_per_req } = throughput;
+    const refused = e_status + e_read + e_timeout + e_connect;
+    if (refused > 0) found.push(`${refused} unary calls failed`);
+    if (Math.abs(upstream_per_req - 1) > 0.05) found.push(`${upstream_per_req} upstream requests for each call`);
+  }
+  for (const streams of [sse, paced]) {
+    if (!streams) continue;
+    if (streams.errors + streams.no_done > 0) found.push(`${streams.errors + streams.no_done} streams failed`);
+  }
+  return found;
+}
+
+const format = (value: number) => value.toFixed(1).padStart(7);
+let missed = false;
+console.log(`CPU µs for each${' '.repeat(14)}${BASE}    ours   ratio  at most  rounds`);
+for (const [title, atMost, cost] of rows) {
+  const [base, ours] = [costs(BASE, cost), costs(OURS, cost)];
+  const ratio = median(ours) / median(base);
+  const within = ratio <= atMost;
+  missed ||= !within;
+  const figures = `${format(median(base))}  ${format(median(ours))} ${ratio.toFixed(2).padStart(7)} ${format(atMost)}`;
+  console.log(`${title.padEnd(29)} ${figures}  ${base.length}/${ours.length}${within ? '' : '  missed'}`);
+}
+for (const round of runs) {
+  for (const flaw of flaws(round)) {
+    missed = true;
+    console.log(`not comparable: ${round.target}, round ${round.round}: ${flaw}`);
+  }
+}
+process.exitCode = missed ? 1 : 0;

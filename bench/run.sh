@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Measures what a call costs in the gateway, beside the least that a Node proxy can do; bench/README.md says how to read it.
+#
+#   npm run bench                   five interleaved rounds, about four minutes
+#   npm run bench -- --quick        short phases, for a first look
+#   npm run bench -- --rounds 9     and the other options of ../shared/bench/run.sh
+set -euo pipefail
+export REPOSITORY BENCH_HOME GATEWAY_BENCH_KEY BENCH_KEY_SHA256
+REPOSITORY=$(cd "$(dirname "$0")/.." && pwd)
+BENCH_HOME=${BENCH_HOME:-${TMPDIR:-/tmp}/llm-gateway-bench}
+harness=${BENCH_HARNESS:-$REPOSITORY/../shared/bench}
+
+[ -x "$harness/run.sh" ] || { echo "no bench harness in $harness: set BENCH_HARNESS" >&2; exit 1; }
+[ -x "$BENCH_HOME/bin/mock" ] || "$harness/setup.sh"
+
+GATEWAY_BENCH_KEY=bench-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+BENCH_KEY_SHA256=$(printf %s "$GATEWAY_BENCH_KEY" | sha256sum | cut -d ' ' -f 1)
+results=$BENCH_HOME/results/gateway.json
+
+"$harness/run.sh" --targets "$REPOSITORY/bench/targets.json" --only raw-node26,ours --scen throughput,sse,paced \
+  --rounds 5 --thr 4 --sse 4 --paced 4 --out "$results" "$@"
+exec "$REPOSITORY/node_modules/.bin/node" "$REPOSITORY/bench/report.ts" "$results"
