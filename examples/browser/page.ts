@@ -84,7 +84,10 @@ async function streamByRest(show: Show): Promise<void> {
 function describe(cause: unknown): string {
   if (!(cause instanceof ConnectError)) return `[failed: ${cause instanceof Error ? cause.message : cause}]`;
   const [failure] = cause.findDetails(CallFailureSchema);
-  return `[failed: ${Code[cause.code]} ${failure?.reason}: ${cause.rawMessage} (request ${failure?.requestId})]`;
+  const told = failure
+    ? ` ${failure.reason}: ${cause.rawMessage} (request ${failure.requestId})`
+    : `: ${cause.rawMessage}`;
+  return `[failed: ${Code[cause.code]}${told}]`;
 }
 
 for (const action of ['complete', 'stream'] as const) {
