@@ -1,0 +1,84 @@
+import { create } from '@bufbuild/protobuf';
+import { type Config, ConfigSchema } from '../gen/llmgateway/v1/config_pb.ts';
+import { checkKeys } from './config/check-keys.ts';
+import { checkProviders } from './config/check-providers.ts';
+import { checkBounds, checkRoutes } from './config/check-routes.ts';
+import { checkRules } from './config/check-rules.ts';
+import { checkServer, checkState } from './config/check-server.ts';
+import { readConfigFile } from './config/config-file.ts';
+import { fillDefaults } from './config/defaults.ts';
+import { adminKeyDigest, applyVariables } from './config/environment.ts';
+import { applyProviderVariables, type OllamaMode } from './config/environment-providers.ts';
+import { Findings } from './config/findings.ts';
+import type { Environment } from './config/interpolate.ts';
+import { noticesOf } from './config/not-in-effect.ts';
+
+export { ConfigError, formatProblems, type Problem } from './config/problems.ts';
+
+/** What the configuration is made from. */
+export interface ConfigSources {
+  /** Path of the YAML file; undefined: there is none. */
+  readonly file?: string | undefined;
+  /** The environment, as `process.env` is. */
+  readonly environment: Environment;
+}
+
+/** The configuration as the gateway uses it. */
+export interface LoadedConfig {
+  /** Every default filled in, nothing missing, frozen. A provider's `timeouts` are complete, as are a route's `cache` and `retry`. */
+  readonly config: Config;
+  /** SHA-256 of GATEWAY_ADMIN_KEY. It does not close the open mode: it is none of `config.keys`. */
+  readonly adminKeySha256?: string;
+  /**
+   * `configured`: the file or a variable asks for it. `detect`: nobody does, and it is used only when it answers. In both cases
+   * it is among `config.providers`, under the name `ollama`.
+   */
+  readonly ollama: OllamaMode;
+  /** One line for each setting that was given and is not in effect yet. */
+  readonly notices: readonly string[];
+  /** The paths, as `timeouts.first_token`, of what was given rather than filled in. */
+  readonly given: ReadonlySet<string>;
+}
+
+/**
+ * Load the configuration: defaults, then the YAML file, then the environment.
+ *
+ * Throws a ConfigError that lists everything that is wrong, at once; no message shows a secret.
+ */
+export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
+  const findings = new Findings();
+  const read = file === undefined ? create(ConfigSchema) : readConfigFile(file, environment, findings);
+  const config = read ?? create(ConfigSchema);
+  applyVariables(config, environment, findings);
+  const { ollama, switchedOff } = applyProviderVariables(config, environment, findings);
+  const adminKeySha256 = adminKeyDigest(environment, findings);
+  // Without the file everything that refers to it would look wrong.
+  if (!read) findings.finish();
+
+  fillDefaults(config, findings);
+  checkRules(config, findings);
+  checkServer(config.server, findings);
+  checkProviders(config, switchedOff, findings);
+  checkRoutes(config, switchedOff, findings);
+  checkBounds(config, findings);
+  checkState(config.state, findings);
+  checkKeys(config, findings);
+  findings.finish();
+
+  config.providers = config.providers.filter(({ name }) => !switchedOff.has(name));
+  const given = findings.given();
+  return {
+    config: freeze(config),
+    ...(adminKeySha256 === undefined ? {} : { adminKeySha256 }),
+    ollama,
+    notices: noticesOf(given),
+    given: new Set(given.map(([path]) => path)),
+  };
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) {
+    if (typeof inner === 'object' && inner !== null && !Object.isFrozen(inner)) freeze(inner);
+  }
+  return Object.freeze(value);
+}

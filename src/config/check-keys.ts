@@ -1,0 +1,33 @@
+import type { Config } from '../../gen/llmgateway/v1/config_pb.ts';
+import type { Findings } from './findings.ts';
+import { show, showChoice, suggest } from './show.ts';
+
+/** Refuse tiers that share a name, keys of tiers that are not there, and one key under two entries. */
+export function checkKeys({ keys, limits }: Config, findings: Findings): void {
+  const tiers = new Map<string, string>();
+  for (const [index, { name }] of (limits?.tiers ?? []).entries()) {
+    const path = `limits.tiers[${index}]`;
+    const before = tiers.get(name);
+    if (before) findings.refuse(`${path}.name`, `the name ${show(name)} is taken by ${before}`);
+    else tiers.set(name, path);
+  }
+  const digests = new Map<string, string>();
+  for (const [index, { tier, sha256 }] of keys.entries()) {
+    const path = `keys[${index}]`;
+    if (!tiers.has(tier) && !tiers.has('')) {
+      findings.refuse(`${path}.tier`, problemWithTier(tier, [...tiers.keys()], findings.origin(`${path}.tier`)?.text));
+    }
+    const origin = findings.origin(path);
+    const place = origin?.variable ? `${origin.variable}, ${origin.part}` : path;
+    const before = digests.get(sha256);
+    if (before) findings.refuse(`${path}.sha256`, `is the digest of the same key as ${before}`);
+    else if (sha256 !== '') digests.set(sha256, place);
+  }
+}
+
+/** A tier that is not to be shown stands in GATEWAY_API_KEYS, where it may be a key in the wrong place. */
+function problemWithTier(tier: string, known: readonly string[], shown: string | undefined): string {
+  return shown === undefined
+    ? `unknown tier; must be ${showChoice(known)}`
+    : `unknown tier ${shown}${suggest(tier, known)}`;
+}

@@ -1,0 +1,80 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { isIP, isIPv4, isIPv6 } from 'node:net';
+import { dirname } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import type { ServerConfig, StateConfig, TlsConfig } from '../../gen/llmgateway/v1/config_pb.ts';
+import type { Findings } from './findings.ts';
+import { show } from './show.ts';
+
+/** Refuse listeners that could not be opened, and origins and networks that nothing could ever match. */
+export function checkServer(server: ServerConfig | undefined, findings: Findings): void {
+  if (!server) return;
+  if (isIP(server.host) === 0 && !/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(server.host)) {
+    findings.refuse('server.host', `must be an IP address or a host name, without port, not ${show(server.host)}`);
+  }
+  for (const [index, origin] of server.corsOrigins.entries()) {
+    const problem = problemWithOrigin(origin);
+    if (problem) findings.refuse(`server.cors_origins[${index}]`, problem);
+  }
+  for (const [index, network] of server.trustedProxies.entries()) {
+    if (isNetwork(network)) continue;
+    const problem = `must be an IP address or a network such as 10.0.0.0/8, not ${show(network)}`;
+    findings.refuse(`server.trusted_proxies[${index}]`, problem);
+  }
+  if (server.tls) checkTls(server.tls, findings);
+}
+
+function problemWithOrigin(origin: string): string | undefined {
+  if (origin === '*') return undefined;
+  const expected = 'must be * or an origin such as https://app.example.com';
+  if (origin.includes('*')) return `${expected}, not ${show(origin)}; patterns are not supported`;
+  const url = URL.parse(origin);
+  if (url && /^https?:$/.test(url.protocol) && url.origin === origin) return undefined;
+  const fix = url && /^https?:$/.test(url.protocol) ? `; did you mean "${url.origin}"?` : '';
+  return `${expected}, not ${show(origin)}${fix}`;
+}
+
+function isNetwork(text: string): boolean {
+  const [, address = '', bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const most = isIPv4(address) ? 32 : isIPv6(address) ? 128 : -1;
+  return Number(bits ?? 0) <= most;
+}
+
+function checkTls({ certFile, keyFile }: TlsConfig, findings: Findings): void {
+  const cert = readPem(certFile, 'server.tls.cert_file', findings);
+  const key = readPem(keyFile, 'server.tls.key_file', findings);
+  if (!cert || !key) return;
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    const reason = (error as Error).message.split('::').at(-1);
+    findings.refuse('server.tls', `${show(certFile)} and ${show(keyFile)} are no certificate with its key: ${reason}`);
+  }
+}
+
+function readPem(file: string, path: string, findings: Findings): Buffer | undefined {
+  if (file === '') return undefined;
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    findings.refuse(path, `cannot read ${show(file)}: ${(error as NodeJS.ErrnoException).code}`);
+    return undefined;
+  }
+}
+
+/** Refuse stores that could not be opened. The URL of Redis is never shown: it may hold a password. */
+export function checkState(state: StateConfig | undefined, findings: Findings): void {
+  if (!state) return;
+  const { redisUrl, sqlitePath } = state;
+  const url = URL.parse(redisUrl);
+  if (redisUrl !== '' && !(url?.hostname && /^rediss?:$/.test(url.protocol))) {
+    findings.refuse('state.redis_url', 'must be a URL such as redis://localhost:6379/0 or rediss://…');
+  }
+  if (sqlitePath === '') return;
+  const folder = dirname(sqlitePath);
+  if (!existsSync(folder)) {
+    findings.refuse('state.sqlite_path', `the folder ${show(folder)} of ${show(sqlitePath)} does not exist`);
+  } else if (statSync(sqlitePath, { throwIfNoEntry: false })?.isDirectory()) {
+    findings.refuse('state.sqlite_path', `must be a file, and ${show(sqlitePath)} is a folder`);
+  }
+}
