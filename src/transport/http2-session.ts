@@ -1,0 +1,46 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { refusalBody } from './client-error.ts';
+
+/** How long an HTTP/2 client may let us wait, in milliseconds. */
+export interface SessionTimeouts {
+  /** For the headers of its first request. */
+  readonly headerTimeoutMs: number;
+  /** For the body of a request, from its headers on. */
+  readonly requestTimeoutMs: number;
+  /** For the next request, when none is being answered. */
+  readonly idleTimeoutMs: number;
+}
+
+/**
+ * Close sessions that ask for nothing and refuse requests that never end.
+ *
+ * Node's `headersTimeout` and `requestTimeout` know HTTP/1 only.
+ */
+export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeouts): void {
+  let streams = 0;
+  let idle = setTimeout(() => session.destroy(), timeouts.headerTimeoutMs);
+  session.on('stream', (stream, _headers, flags) => {
+    clearTimeout(idle);
+    streams += 1;
+    if (!(flags & constants.NGHTTP2_FLAG_END_STREAM)) awaitBody(stream, timeouts.requestTimeoutMs);
+    stream.once('close', () => {
+      streams -= 1;
+      if (streams === 0 && !session.closed) idle = setTimeout(() => session.close(), timeouts.idleTimeoutMs);
+    });
+  });
+  session.once('close', () => clearTimeout(idle));
+}
+
+function awaitBody(stream: ServerHttp2Stream, timeoutMs: number): void {
+  const timer = setTimeout(() => {
+    if (stream.headersSent) {
+      stream.close(constants.NGHTTP2_CANCEL);
+      return;
+    }
+    stream.respond({ ':status': 408, 'content-type': 'application/json' });
+    stream.end(refusalBody('the request did not arrive in time'));
+    stream.close(constants.NGHTTP2_NO_ERROR);
+  }, timeoutMs);
+  const stop = () => clearTimeout(timer);
+  stream.once('end', stop).once('close', stop);
+}

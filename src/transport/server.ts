@@ -1,0 +1,252 @@
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import http2, { type ServerHttp2Session } from 'node:http2';
+import net, { type AddressInfo, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { rawAnswer, refusalBody, refuseConnection } from './client-error.ts';
+import { watchSession } from './http2-session.ts';
+import { readPreface } from './preface.ts';
+
+/** Answers a request; over HTTP/2 it is handed Node's compatible objects. */
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** What a client may take of us before anybody knows who it is. */
+export interface ServerLimits {
+  /** For the first byte of a connection, and for a TLS handshake. */
+  readonly firstByteTimeoutMs: number;
+  /** For the headers of a request. */
+  readonly headerTimeoutMs: number;
+  /** For a whole request, body included. */
+  readonly requestTimeoutMs: number;
+  /** For the next request on a connection. */
+  readonly idleTimeoutMs: number;
+  /** Request line and headers together. */
+  readonly maxHeaderBytes: number;
+  /** Requests at once on an HTTP/2 connection. */
+  readonly maxConcurrentStreams: number;
+}
+
+/** Limits where the configuration has none. Balancers keep connections for 60 s: the side that closes first must be theirs. */
+export const defaultLimits: ServerLimits = {
+  firstByteTimeoutMs: 10_000,
+  headerTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  idleTimeoutMs: 65_000,
+  maxHeaderBytes: 16_384,
+  maxConcurrentStreams: 100,
+};
+
+/** What a listener is made with. */
+export interface ServerOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** PEM texts. With `clientCa`, only clients with a certificate of that authority are let in. Unset: clear text. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer; readonly clientCa?: string | Buffer };
+  readonly handler: RequestHandler;
+  readonly limits?: Partial<ServerLimits>;
+  readonly log: Logger;
+}
+
+/** A listener on one port, for HTTP/1 and HTTP/2. */
+export interface Server {
+  listen(): Promise<{ address: string; port: number }>;
+  /** Accept nothing new, let what is in flight finish, and cut what has not after `timeoutMs`. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Cut everything. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serve HTTP/1.1 and HTTP/2 on one port: in clear text by the first bytes of a connection, in TLS by ALPN.
+ *
+ * The HTTP/1 server is the one that listens. One that is only fed connections never starts the sweep that enforces
+ * `headersTimeout` and `requestTimeout`: a stalled header would stay open for ever.
+ */
+export function createServer({ host, port, tls, handler, limits: given, log }: ServerOptions): Server {
+  const limits = { ...defaultLimits, ...given };
+  /** Everything accepted. */
+  const connections = new Set<Socket>();
+  /** What may bring HTTP/1 requests; decrypted, in TLS. */
+  const http1Sockets = new Set<Socket>();
+  /** The latest answer on each of them. */
+  const answers = new WeakMap<Duplex, ServerResponse>();
+  const sessions = new Set<ServerHttp2Session>();
+  let stopped: Promise<void> | undefined;
+
+  const onRequest: RequestHandler = (request, response) => {
+    if (request.httpVersionMajor === 1) {
+      answers.set(request.socket, response);
+      if (stopped) closeAfter(response);
+    } else if (headerBytes(request.rawHeaders) > limits.maxHeaderBytes) {
+      // The HTTP/1 parser counts by itself; of HTTP/2 clients the limit is only asked, in SETTINGS.
+      response
+        .writeHead(431, { 'content-type': 'application/json' })
+        .end(refusalBody('the request headers are too large'));
+      return;
+    }
+    try {
+      handler(request, response);
+    } catch (error) {
+      log.error({ err: error }, 'a request handler threw');
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500, { 'content-type': 'application/json' }).end(refusalBody('internal error'));
+    }
+  };
+
+  const onSession = (session: ServerHttp2Session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+    watchSession(session, limits);
+    if (stopped) session.close();
+  };
+
+  const listener = tls ? createSecureListener(tls) : createClearListener();
+  listener.prependListener('connection', (socket: Socket) => remember(connections, socket));
+  listener.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
+    refuseConnection(error, socket, answers.get(socket)),
+  );
+  listener.on('connect', (_request: IncomingMessage, target: Duplex | ServerResponse) => refuseTunnel(target));
+  listener.on('error', (error) => log.error({ err: error }, 'the listener failed'));
+
+  function createClearListener(): http.Server {
+    const server = http.createServer(http1Options(limits), onRequest);
+    const sessionServer = http2.createServer(http2Options(limits));
+    sessionServer.on('session', onSession);
+    sessionServer.on('request', onRequest as unknown as Http2Handler);
+    const [serveHttp1] = server.listeners('connection');
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      remember(http1Sockets, socket);
+      readPreface(socket, limits.firstByteTimeoutMs, (isHttp2) => {
+        if (isHttp2) {
+          http1Sockets.delete(socket);
+          // Else the session outlives the client's FIN.
+          socket.allowHalfOpen = false;
+          sessionServer.emit('connection', socket);
+        } else {
+          serveHttp1?.call(server, socket);
+          socket.resume();
+        }
+      });
+    });
+    return server;
+  }
+
+  function createSecureListener({ cert, key, clientCa }: TlsOptions): http2.Http2SecureServer {
+    const server = http2.createSecureServer({
+      ...http2Options(limits),
+      ...http1Options(limits),
+      allowHTTP1: true,
+      handshakeTimeout: limits.firstByteTimeoutMs,
+      cert,
+      key,
+      ...(clientCa && { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+    });
+    server.on('session', onSession);
+    server.on('request', onRequest as unknown as Http2Handler);
+    server.on('secureConnection', (socket) => {
+      if (socket.alpnProtocol === 'h2') return;
+      if (stopped) socket.destroy();
+      else remember(http1Sockets, socket);
+    });
+    return server;
+  }
+
+  /** Close the listening socket only: Node's own `close` also cuts answers that are ended but not yet sent. */
+  const stop = () => {
+    stopped ??= new Promise((resolve) => {
+      net.Server.prototype.close.call(listener, () => {
+        // Ends the sweep.
+        listener.close();
+        resolve();
+      });
+    });
+    return stopped;
+  };
+  const cut = () => {
+    for (const session of sessions) session.destroy();
+    for (const socket of connections) socket.destroy();
+  };
+
+  return {
+    listen: () =>
+      new Promise((resolve, reject) => {
+        listener.once('error', reject);
+        listener.listen({ host, port }, () => {
+          listener.off('error', reject);
+          const { address, port } = listener.address() as AddressInfo;
+          resolve({ address, port });
+        });
+      }),
+    async drain(timeoutMs) {
+      const done = stop();
+      for (const session of sessions) session.close();
+      for (const socket of http1Sockets) {
+        const answer = answers.get(socket);
+        if (answer === undefined || answer.writableFinished) socket.destroy();
+        else closeAfter(answer);
+      }
+      const timer = setTimeout(cut, timeoutMs);
+      await done;
+      clearTimeout(timer);
+    },
+    async close() {
+      const done = stop();
+      cut();
+      await done;
+    },
+  };
+}
+
+type TlsOptions = NonNullable<ServerOptions['tls']>;
+type Http2Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;
+
+function http1Options(limits: ServerLimits) {
+  return {
+    headersTimeout: limits.headerTimeoutMs,
+    requestTimeout: Math.max(limits.requestTimeoutMs, limits.headerTimeoutMs),
+    connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headerTimeoutMs / 4)),
+    keepAliveTimeout: limits.idleTimeoutMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+    noDelay: true,
+    // Finds clients that vanished without a word while they wait for an answer.
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+  } satisfies http.ServerOptions;
+}
+
+function http2Options(limits: ServerLimits) {
+  return {
+    settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.maxHeaderBytes },
+    maxHeaderListPairs: 128,
+    maxSessionMemory: 16,
+    // Rapid reset (CVE-2023-44487): so many resets at once, then so many a second, else the session ends.
+    streamResetBurst: 1_000,
+    streamResetRate: 33,
+  } satisfies http2.ServerOptions;
+}
+
+/** The size of a header list as HTTP/2 counts it: RFC 9113, section 6.5.2. */
+function headerBytes(rawHeaders: readonly string[]): number {
+  let bytes = 16 * rawHeaders.length;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
+}
+
+function remember<S extends Socket>(set: Set<S>, socket: S): void {
+  set.add(socket);
+  socket.once('close', () => set.delete(socket));
+}
+
+/** Let this be the last answer on its connection, and tell the client if that is still possible. */
+function closeAfter(answer: ServerResponse): void {
+  if (answer.headersSent) answer.once('close', () => answer.req.socket.destroySoon());
+  else answer.setHeader('connection', 'close');
+}
+
+function refuseTunnel(target: Duplex | ServerResponse): void {
+  const allow = 'GET, HEAD, POST, OPTIONS';
+  if ('writeHead' in target) target.writeHead(405, { allow }).end();
+  else target.end(rawAnswer('405 Method Not Allowed', 'tunnels are not made here', [`allow: ${allow}`]));
+}
