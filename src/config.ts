@@ -13,6 +13,7 @@ import { Findings } from './config/findings.ts';
 import type { Environment } from './config/interpolate.ts';
 import { noticesOf } from './config/not-in-effect.ts';
 
+export { describeConfig } from './config/describe.ts';
 export { ConfigError, formatProblems, type Problem } from './config/problems.ts';
 
 /** What the configuration is made from. */
@@ -25,7 +26,7 @@ export interface ConfigSources {
 
 /** The configuration as the gateway uses it. */
 export interface LoadedConfig {
-  /** Every default filled in, nothing missing, frozen. A provider's `timeouts` are complete, as are a route's `cache` and `retry`. */
+  /** Every default filled in but those that depend on the call (`timeouts.first_token`, `breaker.slow_call`); frozen. */
   readonly config: Config;
   /** SHA-256 of GATEWAY_ADMIN_KEY. It does not close the open mode: it is none of `config.keys`. */
   readonly adminKeySha256?: string;
@@ -36,8 +37,6 @@ export interface LoadedConfig {
   readonly ollama: OllamaMode;
   /** One line for each setting that was given and is not in effect yet. */
   readonly notices: readonly string[];
-  /** The paths, as `timeouts.first_token`, of what was given rather than filled in. */
-  readonly given: ReadonlySet<string>;
 }
 
 /**
@@ -66,13 +65,11 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
   findings.finish();
 
   config.providers = config.providers.filter(({ name }) => !switchedOff.has(name));
-  const given = findings.given();
   return {
     config: freeze(config),
     ...(adminKeySha256 === undefined ? {} : { adminKeySha256 }),
     ollama,
-    notices: noticesOf(given),
-    given: new Set(given.map(([path]) => path)),
+    notices: noticesOf(findings.given()),
   };
 }
 

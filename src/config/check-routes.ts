@@ -42,7 +42,7 @@ function providerCheck({ providers }: Config, switchedOff: ReadonlyMap<string, s
   };
 }
 
-function checkRoute(route: RouteConfig, path: string, { providers }: Config, findings: Findings): void {
+function checkRoute(route: RouteConfig, path: string, { providers, retry }: Config, findings: Findings): void {
   const stars = route.model.split('*').length - 1;
   if (stars > 1) findings.refuse(`${path}.model`, `must have at most 1 "*", not ${stars} as in ${show(route.model)}`);
   for (const [index, target] of route.targets.entries()) {
@@ -57,12 +57,12 @@ function checkRoute(route: RouteConfig, path: string, { providers }: Config, fin
   if (route.targets.length > 0 && route.targets.every(({ weight }) => weight === 0)) {
     findings.refuse(`${path}.targets`, 'must have at least 1 target with a weight above 0, and all weights are 0');
   }
-  checkAttempts(route.retry, `${path}.retry`, findings);
+  checkAttempts(route.retry, retry, `${path}.retry`, findings);
 }
 
 /** Refuse waits and attempts that go beyond their own bounds. */
 export function checkBounds({ retry, breaker }: Config, findings: Findings): void {
-  checkAttempts(retry, 'retry', findings);
+  checkAttempts(retry, retry, 'retry', findings);
   const pairs = [
     ['retry', 'base_delay', retry?.baseDelay, 'max_delay', retry?.maxDelay],
     ['breaker', 'open_for', breaker?.openFor, 'max_open_for', breaker?.maxOpenFor],
@@ -74,9 +74,16 @@ export function checkBounds({ retry, breaker }: Config, findings: Findings): voi
   }
 }
 
-function checkAttempts(retry: RetryConfig | RouteRetryConfig | undefined, path: string, findings: Findings): void {
-  const { attemptsPerTarget = 1, attempts = attemptsPerTarget } = retry ?? {};
-  if (attemptsPerTarget <= attempts) return;
-  const bound = `${path}.attempts (${attempts})`;
-  findings.refuse(`${path}.attempts_per_target`, `must be at most ${bound}, not ${attemptsPerTarget}`);
+/** A route's attempts may be bounded by the general ones; the general attempts a target give way to the route's bound. */
+function checkAttempts(
+  retry: RetryConfig | RouteRetryConfig | undefined,
+  general: RetryConfig | undefined,
+  path: string,
+  findings: Findings,
+): void {
+  if (retry?.attemptsPerTarget === undefined) return;
+  const [bound, boundPath] = retry.attempts === undefined ? [general?.attempts, 'retry'] : [retry.attempts, path];
+  if (bound === undefined || retry.attemptsPerTarget <= bound) return;
+  const limit = `${boundPath}.attempts (${bound})`;
+  findings.refuse(`${path}.attempts_per_target`, `must be at most ${limit}, not ${retry.attemptsPerTarget}`);
 }

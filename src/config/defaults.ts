@@ -2,7 +2,6 @@ import { create, type DescMessage, type MessageInitShape } from '@bufbuild/proto
 import { type Duration, DurationSchema, durationMs } from '@bufbuild/protobuf/wkt';
 import { RoutingStrategy } from '../../gen/llmgateway/v1/completion_pb.ts';
 import {
-  AttemptTimeoutsConfigSchema,
   type Config,
   ConfigSchema,
   DropUnsupported,
@@ -10,9 +9,6 @@ import {
   LogLevel,
   OnOutage,
   OnRateLimit,
-  ProviderKind,
-  RouteCacheConfigSchema,
-  RouteRetryConfigSchema,
   TierConfigSchema,
 } from '../../gen/llmgateway/v1/config_pb.ts';
 import type { Findings } from './findings.ts';
@@ -27,8 +23,10 @@ function milliseconds(count: number): Duration {
 }
 
 /**
- * What the settings are that nobody gives. `breaker.slow_call` is not among them: it is half of the first-token limit that
- * applies.
+ * What the settings are that nobody gives.
+ *
+ * Two are not among them, as they depend on the call: `timeouts.first_token` (30s, but 120s for Ollama and calls that ask for
+ * reasoning) and `breaker.slow_call` (half the first-token limit that applies).
  */
 const defaults: MessageInitShape<typeof ConfigSchema> = {
   server: {
@@ -48,7 +46,6 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
     totalNative: seconds(30),
     connect: seconds(3),
     attemptUnary: seconds(60),
-    firstToken: seconds(30),
     idle: seconds(30),
     heartbeat: seconds(10),
   },
@@ -83,17 +80,19 @@ const builtInTiers = [
   { name: 'enterprise', capacity: 1000, refillPerSecond: 10 },
 ];
 
-/** Ollama loads the model first, which takes longer than any answer. */
-const OLLAMA_FIRST_TOKEN = seconds(120);
 const BUDGET_PERIOD = seconds(30 * 24 * 3600);
 
-/** Fill in every setting that was not given, so that nobody who reads the configuration has to know a default. */
+/**
+ * Fill in every setting that was not given, so that nobody who reads the configuration has to know a default.
+ *
+ * What a route or a provider takes over from the top level stays unset there.
+ */
 export function fillDefaults(config: Config, findings: Findings): void {
   fill(ConfigSchema, config, defaults, '', findings);
   keepBelow(config, findings);
-  fillProviders(config, findings);
-  fillRoutes(config);
+  fillProviders(config);
   fillTiers(config);
+  for (const { targets } of config.routes) for (const target of targets) target.weight ??= 1;
   for (const key of config.keys) {
     key.tier ||= 'default';
     key.budgetPeriod ??= BUDGET_PERIOD;
@@ -129,31 +128,11 @@ function shorter(a: Duration | undefined, b: Duration | undefined): Duration {
   return a && b && durationMs(a) > durationMs(b) ? b : (a as Duration);
 }
 
-function fillProviders({ providers, timeouts }: Config, findings: Findings): void {
+function fillProviders({ providers }: Config): void {
   for (const provider of providers) {
     provider.baseUrl ||= kindOf(provider.kind).baseUrl;
     provider.defaultModel ||= kindOf(provider.kind).defaultModel;
     provider.dropUnsupported ||= DropUnsupported.ERROR;
-    provider.timeouts ??= create(AttemptTimeoutsConfigSchema);
-    const own = provider.timeouts;
-    const isSlowToStart = provider.kind === ProviderKind.OLLAMA && !findings.isGiven('timeouts.first_token');
-    own.connect ??= timeouts?.connect as Duration;
-    own.attemptUnary ??= timeouts?.attemptUnary as Duration;
-    own.firstToken ??= isSlowToStart ? OLLAMA_FIRST_TOKEN : (timeouts?.firstToken as Duration);
-    own.idle ??= timeouts?.idle as Duration;
-  }
-}
-
-function fillRoutes({ routes, routing, cache, retry }: Config): void {
-  for (const route of routes) {
-    route.strategy ||= routing?.defaultStrategy ?? RoutingStrategy.ROUND_ROBIN;
-    for (const target of route.targets) target.weight ??= 1;
-    route.cache ??= create(RouteCacheConfigSchema);
-    route.cache.enabled ??= cache?.enabled as boolean;
-    route.cache.ttl ??= cache?.ttl as Duration;
-    route.retry ??= create(RouteRetryConfigSchema);
-    route.retry.attempts ??= retry?.attempts as number;
-    route.retry.attemptsPerTarget ??= Math.min(retry?.attemptsPerTarget as number, route.retry.attempts);
   }
 }
 

@@ -24,10 +24,10 @@ export function parseDuration(text: string): Duration | undefined {
   return create(DurationSchema, { seconds: nanos / nanosOf.s, nanos: Number(nanos % nanosOf.s) });
 }
 
-/** Write a duration as the file would, in the largest unit that gives a whole number. */
+/** Write a duration as files do: in the largest unit that gives a whole number, but never in minutes (`120s`, `600s`). */
 export function formatDuration(duration: Duration): string {
   const ms = durationMs(duration);
-  for (const unit of ['d', 'h', 'm', 's'] as const) {
+  for (const unit of ['d', 'h', 's'] as const) {
     const unitMs = Number(nanosOf[unit] / nanosOf.ms);
     if (ms !== 0 && ms % unitMs === 0) return `${ms / unitMs}${unit}`;
   }

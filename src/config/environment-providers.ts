@@ -52,8 +52,8 @@ function add(config: Config, { name, kind, enable }: ProviderVariables, findings
   const index = config.providers.push(create(ProviderConfigSchema, { name, kind })) - 1;
   const path = `providers[${index}]`;
   findings.give(path, { variable: enable });
-  findings.give(`${path}.name`, { variable: enable, text: name });
-  findings.give(`${path}.kind`, { variable: enable, text: wordOf(ProviderKindSchema, kind) });
+  findings.give(`${path}.name`, { variable: enable, text: show(name) });
+  findings.give(`${path}.kind`, { variable: enable, word: wordOf(ProviderKindSchema, kind) });
   return index;
 }
 

@@ -8,8 +8,10 @@ export interface Origin {
   readonly variable?: string;
   /** Which part of the variable, for people: `entry 2`. */
   readonly part?: string;
-  /** The value as written, fit to be shown; unset for secrets, lists and maps. */
+  /** The value as written, fit to be shown; unset for secrets, and for lists and maps that hold something. */
   readonly text?: string;
+  /** The word that was read, where the setting is one of several. */
+  readonly word?: string;
   /** Whether a `${NAME:-}` left it empty, which is the same as not given. */
   readonly isEmpty?: boolean;
 }

@@ -13,13 +13,11 @@ const rows: readonly (readonly [path: string, word?: string])[] = [
   ['routing.default_strategy', 'least_latency'],
   ['routing.default_strategy', 'lowest_cost'],
   ['routing.default_strategy', 'highest_quality'],
-  ['routing.default_strategy', 'quality'],
   ['routing.default_strategy', 'random'],
   ['routes[].strategy', 'round_robin'],
   ['routes[].strategy', 'least_latency'],
   ['routes[].strategy', 'lowest_cost'],
   ['routes[].strategy', 'highest_quality'],
-  ['routes[].strategy', 'quality'],
   ['routes[].strategy', 'random'],
   ['routes[].targets[].weight'],
   ['routes[].retry'],
@@ -41,11 +39,12 @@ const rows: readonly (readonly [path: string, word?: string])[] = [
 /** One line for each setting that was given and is not in effect yet, named as it was given: in the file, or as a variable. */
 export function noticesOf(given: readonly [path: string, origin: Origin][]): string[] {
   const notices = new Set<string>();
-  for (const [path, { variable, text }] of given) {
+  for (const [path, { variable, text, word: givenWord }] of given) {
+    if (text === '[]' || text === '{}') continue;
     const plain = path.replaceAll(/\[[^\]]*\]/g, '[]');
     for (const [setting, word] of rows) {
       const isBelow = plain === setting || plain.startsWith(`${setting}.`) || plain.startsWith(`${setting}[`);
-      if (!isBelow || (word !== undefined && text !== word && text !== JSON.stringify(word))) continue;
+      if (!isBelow || (word !== undefined && word !== givenWord)) continue;
       const name = word === undefined ? setting : `${setting} ${word}`;
       notices.add(`${variable ?? name}: not in effect yet`);
     }

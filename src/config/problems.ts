@@ -14,17 +14,16 @@ export class ConfigError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
-    const sorted = [...problems].sort((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity));
-    super(formatProblems(sorted));
-    this.problems = sorted;
+    super(`the configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}`);
+    this.problems = [...problems].sort((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity));
   }
 }
 
 /** One line for each problem: `gateway.yaml:12: providers[2].base_url: must be …`, or `PORT: must be …` for a variable. */
-export function formatProblems(problems: readonly Problem[], file?: string): string {
+export function formatProblems({ problems }: ConfigError, file = ''): string {
   return problems
     .map(({ path, line, message }) => {
-      const place = line === undefined ? '' : `${file ?? 'line '}${file === undefined ? '' : ':'}${line}`;
+      const place = line === undefined ? '' : `${file}:${line}`;
       return [place, path, message].filter((piece) => piece !== '').join(': ');
     })
     .join('\n');

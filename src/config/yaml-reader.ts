@@ -1,10 +1,20 @@
 import { create, type DescField, type DescMessage, type MessageShape, ScalarType } from '@bufbuild/protobuf';
-import { isAlias, isMap, isScalar, isSeq, type Node, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml';
+import {
+  isAlias,
+  isCollection,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
 import type { Findings } from './findings.ts';
 import { type Environment, hasReferences, interpolate } from './interpolate.ts';
 import { readScalar, type ScalarKind } from './scalars.ts';
 import { show, suggest } from './show.ts';
-import { isSecret } from './words.ts';
+import { isSecret, wordOf } from './words.ts';
 import type { YamlDocument } from './yaml-document.ts';
 
 /** Aliases let a small file say a lot; this is 50 times what 300 providers need. */
@@ -127,7 +137,11 @@ class YamlReader {
       return undefined;
     }
     const read = readScalar(kind, { value: replaced.text, interpolated, shown });
-    if ('value' in read) return read.value;
+    if ('value' in read) {
+      const word = typeof kind === 'object' ? { word: wordOf(kind, Number(read.value)) } : {};
+      this.#findings.give(path, { ...this.#findings.origin(path), ...word });
+      return read.value;
+    }
     this.#findings.refuse(path, read.problem);
     return undefined;
   }
@@ -186,7 +200,9 @@ class YamlReader {
 
   #give(field: DescField, node: Node, path: string, line: number): void {
     const target = isAlias(node) ? this.#document.targetOf(node) : node;
-    const text = isScalar(target) && !isSecret(field) ? shownScalar(target) : undefined;
+    let text: string | undefined;
+    if (isScalar(target) && !isSecret(field)) text = shownScalar(target);
+    else if (isCollection(target) && target.items.length === 0) text = isMap(target) ? '{}' : '[]';
     this.#findings.give(path, { line, ...(text === undefined ? {} : { text }) });
   }
 }
