@@ -1,0 +1,66 @@
+import { CacheMode, type CallOptions, RoutingStrategy } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import type { Exchange } from './exchange.ts';
+import { inWords, readBoolean, readNumber, readText, readTexts, readWord, wrong } from './fields.ts';
+import { durationOfSeconds } from './times.ts';
+
+/** A reader of one field of a body into what is being filled. */
+export type ReadField<Target> = (target: Target, value: unknown, at: string) => void;
+
+const strategies: Readonly<Record<string, RoutingStrategy>> = {
+  round_robin: RoutingStrategy.ROUND_ROBIN,
+  least_latency: RoutingStrategy.LEAST_LATENCY,
+  lowest_cost: RoutingStrategy.LOWEST_COST,
+  highest_quality: RoutingStrategy.HIGHEST_QUALITY,
+  quality: RoutingStrategy.HIGHEST_QUALITY,
+  random: RoutingStrategy.RANDOM,
+  failover: RoutingStrategy.FAILOVER,
+};
+
+const MIN_TIMEOUT = 1;
+const MAX_TIMEOUT = 300;
+
+/** The gateway's own fields, which stand flat in the body beside OpenAI's. */
+export const optionFields: Readonly<Record<string, ReadField<CallOptions>>> = {
+  provider: (options, value, at) => {
+    options.provider = readText(value, at);
+  },
+  routing_strategy: (options, value, at) => {
+    options.routingStrategy = readWord(value, at, strategies);
+  },
+  fallback: (options, value, at) => {
+    options.fallback = readBoolean(value, at);
+  },
+  timeout: (options, value, at) => {
+    const seconds = readNumber(value, at);
+    // Checked here too: the words of the contract's own rule are Durations, the caller's are seconds.
+    if (seconds < MIN_TIMEOUT || seconds > MAX_TIMEOUT) {
+      throw wrong(at, `must be from ${MIN_TIMEOUT} to ${MAX_TIMEOUT} seconds, not ${inWords(value)}`);
+    }
+    options.timeout = durationOfSeconds(seconds);
+  },
+  metadata: (options, value, at) => {
+    options.metadata = readTexts(value, at);
+  },
+  request_id: (options, value, at) => {
+    options.requestId = readText(value, at);
+  },
+};
+
+/** Options as the request's headers alone give them: `Idempotency-Key` and `Cache-Control`. */
+export function optionsFromHeaders(exchange: Exchange): CallOptions {
+  const cacheControl = exchange.header('cache-control') ?? '';
+  return {
+    $typeName: 'llmgateway.v1.CallOptions',
+    provider: '',
+    routingStrategy: RoutingStrategy.UNSPECIFIED,
+    cacheMode: /\bno-store\b/i.test(cacheControl)
+      ? CacheMode.BYPASS
+      : /\bno-cache\b/i.test(cacheControl)
+        ? CacheMode.REFRESH
+        : CacheMode.UNSPECIFIED,
+    idempotencyKey: exchange.header('idempotency-key') ?? '',
+    requestId: '',
+    userId: '',
+    metadata: {},
+  };
+}

@@ -1,0 +1,117 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { requestIdOf } from '../call.ts';
+
+/** The two ways in which REST paths word their answers: `/v1` as OpenAI does, everything else in the gateway's own way. */
+export type Family = 'openai' | 'native';
+
+/** Header names, in lower case as HTTP/2 wants them, and values. */
+export type Headers = Record<string, string | number>;
+
+/** How long the rest of a refused body is read and thrown away before the connection is cut. */
+const LINGER_MS = 2000;
+
+/**
+ * One request and its answer, as the routes see them.
+ *
+ * It gives every answer the headers that all of them carry, and tells once when the caller has gone.
+ */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly family: Family;
+  /** Path of the request, without query and without a slash at its end. */
+  readonly path: string;
+  /** Whether the connection was lost before the answer was written whole. */
+  left = false;
+  requestId: string;
+  readonly #startedAt = performance.now();
+  readonly #writeStallMs: number;
+  #onLeave: (() => void) | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse, path: string, writeStallMs: number) {
+    this.request = request;
+    this.response = response;
+    this.path = path;
+    this.family = path === '/v1' || path.startsWith('/v1/') ? 'openai' : 'native';
+    this.requestId = requestIdOf(this.header('x-request-id'));
+    this.#writeStallMs = writeStallMs;
+    // `writableFinished` is true on HTTP/2 also for a stream that the client has reset: only `writableEnded` tells.
+    response.once('close', () => {
+      if (response.writableEnded) return;
+      this.left = true;
+      this.#onLeave?.();
+    });
+    // A write that meets a connection just lost is no event of its own: `close` follows.
+    response.on('error', () => {});
+  }
+
+  /** A request header by its lower-case name. */
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  }
+
+  /** Take the id the body gives, unless a header gave a good one. */
+  adoptRequestId(candidate: unknown): void {
+    if (typeof candidate === 'string')
+      this.requestId = requestIdOf(this.header('x-request-id'), candidate, this.requestId);
+  }
+
+  /** Have something done once the caller has gone, at once if that has happened already. */
+  whenLeft(act: () => void): void {
+    this.#onLeave = act;
+    if (this.left) act();
+  }
+
+  /** Seconds since the request came. */
+  elapsedSeconds(): number {
+    return (performance.now() - this.#startedAt) / 1000;
+  }
+
+  /** The headers that every answer carries. */
+  headers(more: Headers | undefined): Headers {
+    const seconds = this.elapsedSeconds();
+    const headers: Headers = { 'x-request-id': this.requestId, 'x-process-time': seconds.toFixed(6) };
+    if (this.family === 'openai') headers['openai-processing-ms'] = Math.round(seconds * 1000);
+    return more ? Object.assign(headers, more) : headers;
+  }
+
+  /** Answer with a JSON text, head and body in one write. */
+  answer(status: number, body: string, more?: Headers): void {
+    const { request, response } = this;
+    if (this.left) return;
+    const headers = this.headers(more);
+    if (status !== 204) {
+      headers['content-type'] = 'application/json';
+      headers['content-length'] = Buffer.byteLength(body);
+    }
+    response.writeHead(status, headers);
+    if (request.method === 'HEAD' || status === 204) response.end();
+    else response.end(body);
+    this.cutIfUnread();
+  }
+
+  /** Cut a caller who leaves the end of the answer unread for the allowed time. */
+  cutIfUnread(): void {
+    const { response } = this;
+    if (response.writableFinished || response.writableLength === 0) return;
+    const timer = setTimeout(() => response.destroy(), this.#writeStallMs);
+    response.once('close', () => clearTimeout(timer));
+    response.once('finish', () => clearTimeout(timer));
+  }
+
+  /**
+   * Let a caller whose body is not read to its end see the answer.
+   *
+   * Closing a connection with unread bytes resets it, and the reset may overtake the answer. So the rest is read for a while
+   * and thrown away; whoever sends on for longer is cut.
+   */
+  discardBody(): void {
+    const { request } = this;
+    if (request.complete) return;
+    const timer = setTimeout(() => request.destroy(), LINGER_MS);
+    request.once('end', () => clearTimeout(timer));
+    request.once('close', () => clearTimeout(timer));
+    request.resume();
+  }
+}

@@ -1,0 +1,57 @@
+import type { Model } from '../../../gen/llmgateway/v1/provider_pb.ts';
+import { GatewayError } from '../../errors.ts';
+import type { Gateway } from '../../gateway.ts';
+import { wrong } from './fields.ts';
+import type { Route } from './router.ts';
+import { secondsOf } from './times.ts';
+
+const FOLDER = '/v1/models/';
+
+/** `GET /v1/models` and `GET /v1/models/{id}`, whose id may hold slashes, plain or encoded. */
+export function modelRoutes(gateway: Gateway): Route[] {
+  return [
+    {
+      path: '/v1/models',
+      async get(exchange, principal) {
+        const models = await gateway.listModels(principal);
+        exchange.answer(200, JSON.stringify({ object: 'list', data: models.map(modelJson) }));
+      },
+    },
+    {
+      path: `${FOLDER}*`,
+      async get(exchange, principal) {
+        const id = decode(exchange.path.slice(FOLDER.length));
+        const models = await gateway.listModels(principal);
+        const model =
+          models.find((each) => each.id === id) ?? models.find((each) => `${each.provider}/${each.id}` === id);
+        if (!model) throw new GatewayError('model_not_found', `the model ${JSON.stringify(id)} is not known`);
+        exchange.answer(200, JSON.stringify(modelJson(model)));
+      },
+    },
+  ];
+}
+
+function decode(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    throw wrong('model', `${JSON.stringify(id)} is not percent-encoded UTF-8`);
+  }
+}
+
+/** OpenAI's four keys, and beside them what the gateway knows; prices are US dollars for a million tokens. */
+function modelJson(model: Model): object {
+  return {
+    id: model.id,
+    object: 'model',
+    created: model.createdAt ? Math.floor(secondsOf(model.createdAt)) : 0,
+    owned_by: model.ownedBy || model.provider || 'llm-gateway',
+    provider: model.provider || null,
+    alias: model.alias,
+    context_window: model.contextWindow ?? null,
+    input_price: model.inputPrice ?? null,
+    output_price: model.outputPrice ?? null,
+    cached_input_price: model.cachedInputPrice ?? null,
+    quality: model.quality ?? null,
+  };
+}

@@ -1,0 +1,84 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { Principal } from '../../completion.ts';
+import { GatewayError } from '../../errors.ts';
+import type { DoorDependencies } from '../call.ts';
+import { opsRoutes } from '../ops.ts';
+import { chatHandler } from './chat.ts';
+import { embeddingsHandler } from './embeddings.ts';
+import { errorBody, errorHeaders } from './errors.ts';
+import { Exchange } from './exchange.ts';
+import { modelRoutes } from './models.ts';
+import { nativeDoor } from './native.ts';
+import { openaiDoor } from './openai.ts';
+import { allowedMethods, pathOf, type Route, Router } from './router.ts';
+
+/** Answers requests of HTTP/1.1 and HTTP/2. */
+export type RestHandler = (
+  request: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse,
+) => void;
+
+/** Who calls where no key is asked for. */
+const nobody: Principal = { name: 'anonymous', tier: 'default', models: [], admin: false };
+
+/**
+ * The REST doors: finds the route of a request, asks who calls before anything of the body is read, and answers whatever a route
+ * throws in the envelope of the path's family.
+ *
+ * Paths that need no key are marked; all others do, those that do not exist included.
+ */
+export function createRestHandler(dependencies: DoorDependencies): RestHandler {
+  const router = new Router([
+    { path: '/v1/chat/completions', post: chatHandler(dependencies, openaiDoor) },
+    { path: '/completion', post: chatHandler(dependencies, nativeDoor) },
+    { path: '/v1/embeddings', post: embeddingsHandler(dependencies) },
+    ...modelRoutes(dependencies.gateway),
+    ...opsRoutes(dependencies),
+  ]);
+
+  return (request, response) => {
+    // The compatibility API of HTTP/2 has all that is used here of HTTP/1's, under the same names.
+    const path = pathOf(request.url ?? '');
+    const exchange = new Exchange(
+      request as IncomingMessage,
+      response as ServerResponse,
+      path,
+      dependencies.writeStallMs,
+    );
+    serve(exchange).catch((cause: unknown) => fail(exchange, cause));
+  };
+
+  async function serve(exchange: Exchange): Promise<void> {
+    const route = router.find(exchange.path);
+    const principal = route?.public ? nobody : dependencies.authenticate((name) => exchange.header(name));
+    if (!route) throw new GatewayError('not_found', `there is nothing at ${exchange.path}`);
+    const { method } = exchange.request;
+    const handle = method === 'GET' || method === 'HEAD' ? route.get : method === 'POST' ? route.post : undefined;
+    if (handle) return handle(exchange, principal);
+    answerOtherMethod(exchange, route);
+  }
+
+  function fail(exchange: Exchange, cause: unknown): void {
+    const error = GatewayError.from(cause);
+    if (error !== cause) {
+      dependencies.log.error({ request_id: exchange.requestId, path: exchange.path, err: cause }, 'a REST door failed');
+    }
+    if (exchange.left) return;
+    if (exchange.response.headersSent) exchange.response.destroy();
+    else
+      exchange.answer(error.row.httpStatus, errorBody(error, exchange.family, exchange.requestId), errorHeaders(error));
+    exchange.discardBody();
+  }
+}
+
+function answerOtherMethod(exchange: Exchange, route: Route): void {
+  const allow = allowedMethods(route);
+  const { method } = exchange.request;
+  if (method === 'OPTIONS') {
+    exchange.answer(204, '', { allow: allow.join(', ') });
+    return;
+  }
+  const message = `${method} is not allowed on ${exchange.path}: use ${allow.join(', ')}`;
+  throw new GatewayError('method_not_allowed', message, { allow });
+}
