@@ -28,12 +28,13 @@ export interface Reading {
 export interface Expectation {
   readonly id: string;
   readonly kind: 'chat' | 'embeddings' | 'models' | 'other';
-  readonly gateway_kind: string;
+  readonly gateway_kind: string | null;
   readonly stream: boolean;
   readonly model: string | null;
   readonly error_class: unknown;
   readonly error_at: 'start' | 'midstream' | null;
   readonly text?: unknown;
+  readonly tool_calls?: unknown;
   readonly usage?: unknown;
   readonly embeddings?: unknown[];
 }

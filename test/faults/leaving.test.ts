@@ -1,0 +1,203 @@
+import { connect as connectHttp2, constants } from 'node:http2';
+import { connect } from 'node:net';
+import { setTimeout as after } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Door, openDoors } from '../support/doors.ts';
+import { type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
+import { chunk, type Exchange } from '../support/scripted-upstream.ts';
+
+/** The longest that the upstream may stay open once the caller has left. */
+const LEAVING_MS = 250;
+
+/** Wait for something that must come true soon. */
+async function soon(what: string, isTrue: () => boolean, withinMs = 3000): Promise<void> {
+  const until = performance.now() + withinMs;
+  while (!isTrue()) {
+    if (performance.now() > until) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await after(5);
+  }
+}
+
+describe('a caller who leaves', () => {
+  let scripted: ScriptedGateway;
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+
+  beforeAll(async () => {
+    process.on('warning', onWarning);
+    scripted = await startScriptedGateway();
+  });
+  afterAll(async () => {
+    process.off('warning', onWarning);
+    await scripted.close();
+  });
+
+  /** Call, and leave once the upstream was asked; or, mid-stream, once the first words have come. */
+  async function leave(door: Door, midStream: boolean): Promise<{ exchange: Exchange; tookMs: number }> {
+    const controller = new AbortController();
+    const heard = Promise.withResolvers<void>();
+    const called = door.ask({ model: 'both', signal: controller.signal, onEvent: () => heard.resolve() });
+    const exchange = await scripted.upstream.next();
+    if (midStream) {
+      await exchange.event(chunk({ content: 'one ' }));
+      await exchange.event(chunk({ content: 'two ' }));
+      await heard.promise;
+    }
+    const left = performance.now();
+    controller.abort();
+    const { left: early } = await exchange.closed;
+    expect(early).toBe(true);
+    const { failure } = await called;
+    expect(failure).toBeDefined();
+    return { exchange, tookMs: performance.now() - left };
+  }
+
+  const doorNames = ['grpc', 'grpc-web', 'connect-binary', 'connect-json', 'openai', 'native'];
+
+  it.each(doorNames.flatMap((name) => [`${name} unary`, `${name} stream`]))(
+    'before the first word closes the upstream within 250 ms at %s',
+    async (name) => {
+      const { tookMs } = await leave(scripted.doors.named(name), false);
+      expect(tookMs).toBeLessThan(LEAVING_MS);
+    },
+  );
+
+  it.each(doorNames.map((name) => `${name} stream`))(
+    'mid-stream closes the upstream within 250 ms at %s',
+    async (name) => {
+      const { tookMs } = await leave(scripted.doors.named(name), true);
+      expect(tookMs).toBeLessThan(LEAVING_MS);
+    },
+  );
+
+  it('is neither failed over nor blamed on the provider', async () => {
+    await soon('no call in flight', () => scripted.gateway.app.inFlight() === 0);
+    expect(scripted.other.requests).toEqual([]);
+    const provider = scripted.gateway.app.gateway.listProviders().find(({ name }) => name === 'first');
+    expect(provider?.status).toMatchObject({ errorRate: 0, lastError: '', activeRequests: 0 });
+  });
+
+  it('having stopped reading closes the upstream too, on HTTP/1.1 and on HTTP/2', async () => {
+    for (const open of [unreadHttp1, unreadHttp2]) {
+      const leaveNow = await open(scripted.gateway.port);
+      const exchange = await scripted.upstream.next();
+      await fillUntilStuck(exchange);
+      const left = performance.now();
+      leaveNow();
+      await exchange.closed;
+      expect([open.name, performance.now() - left < LEAVING_MS]).toEqual([open.name, true]);
+    }
+    await soon('no call in flight', () => scripted.gateway.app.inFlight() === 0);
+  });
+
+  it('a thousand times leaves no handler, timer, listener or socket', { timeout: 60_000 }, async () => {
+    await scripted.doors.close();
+    await soon('the upstream is rid of us', () => scripted.upstream.openSockets() === 0);
+    const before = resources();
+
+    const doors = openDoors(scripted.gateway.url);
+    const { ask, answer } = manyAtOnce();
+    scripted.upstream.script(answer);
+    const ways = doors.all.flatMap((door) =>
+      door.streaming ? [ask(door, false), ask(door, true)] : [ask(door, false)],
+    );
+    for (let left = 0; left < 960; left += ways.length) await Promise.all(ways.map((way) => way()));
+    scripted.upstream.script(undefined);
+    for (let left = 0; left < 20; left++) {
+      for (const open of [unreadHttp1, unreadHttp2]) {
+        const leaveNow = await open(scripted.gateway.port);
+        const exchange = await scripted.upstream.next();
+        await fillUntilStuck(exchange);
+        leaveNow();
+        await exchange.closed;
+      }
+    }
+    await doors.close();
+
+    await soon('no call in flight', () => scripted.gateway.app.inFlight() === 0);
+    await soon('no open answer upstream', () => scripted.upstream.openAnswers() === 0);
+    await soon('no open socket upstream', () => scripted.upstream.openSockets() === 0);
+    await soon(`as many resources as before (${JSON.stringify(before)})`, () => {
+      const now = resources();
+      return Object.entries(now).every(([kind, count]) => count <= (before[kind] ?? 0));
+    });
+    for (const { status } of scripted.gateway.app.gateway.listProviders()) expect(status?.activeRequests).toBe(0);
+    expect(warnings.map(String)).toEqual([]);
+  });
+});
+
+/** Ways to call and leave, many at once: the upstream tells the calls apart by a word in the question. */
+function manyAtOnce() {
+  const wasAsked = new Map<string, () => void>();
+  let calls = 0;
+  return {
+    async answer(exchange: Exchange): Promise<void> {
+      const [, manner, word = ''] = /(early|mid-stream) (call-\d+)/.exec(exchange.request.text) ?? [];
+      if (manner === 'mid-stream') await exchange.event(chunk({ content: 'one ' }));
+      else wasAsked.get(word)?.();
+    },
+    ask: (door: Door, midStream: boolean) => async (): Promise<void> => {
+      const word = `call-${calls++}`;
+      const controller = new AbortController();
+      const reached = new Promise<void>((resolve) => wasAsked.set(word, resolve));
+      const heard = Promise.withResolvers<void>();
+      const text = `${midStream ? 'mid-stream' : 'early'} ${word}`;
+      const called = door.ask({ model: 'both', text, signal: controller.signal, onEvent: () => heard.resolve() });
+      await (midStream ? heard.promise : reached);
+      controller.abort();
+      await called;
+      wasAsked.delete(word);
+    },
+  };
+}
+
+/** What keeps this process alive, by kind. */
+function resources(): Record<string, number> {
+  const kinds = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate' && kind !== 'TickObject');
+  return Object.fromEntries([...Map.groupBy(kinds, (kind) => kind)].map(([kind, all]) => [kind, all.length]));
+}
+
+/** Stream until the whole way to the caller is full and the upstream is made to wait. */
+async function fillUntilStuck(exchange: Exchange): Promise<void> {
+  const event = chunk({ content: 'x'.repeat(64 * 1024) });
+  for (;;) {
+    const stuck = Symbol('stuck');
+    if ((await Promise.race([exchange.event(event), after(150, stuck)])) === stuck) return;
+  }
+}
+
+const body = JSON.stringify({ model: 'both', stream: true, messages: [{ role: 'user', content: 'hi' }] });
+
+/** A caller on HTTP/1.1 who never reads. Gives the way to leave. */
+async function unreadHttp1(port: number): Promise<() => void> {
+  const socket = connect(port, '127.0.0.1').pause();
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.once('connect', resolve));
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  return () => socket.destroy();
+}
+
+/** A caller on HTTP/2 who never reads, and leaves by resetting the stream only. */
+async function unreadHttp2(port: number): Promise<() => void> {
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  session.on('error', () => {});
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/llmgateway.v1.CompletionService/StreamCompletion',
+    'content-type': 'application/grpc+json',
+    te: 'trailers',
+  });
+  stream.on('error', () => {});
+  const message = Buffer.from(
+    JSON.stringify({ request: { model: 'both', messages: [{ role: 'ROLE_USER', parts: [{ text: 'hi' }] }] } }),
+  );
+  const frame = Buffer.alloc(5);
+  frame.writeUInt32BE(message.length, 1);
+  stream.end(Buffer.concat([frame, message]));
+  return () => {
+    stream.close(constants.NGHTTP2_CANCEL);
+    stream.once('close', () => session.close());
+  };
+}

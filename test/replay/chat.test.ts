@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Door, Doors, Outcome } from '../support/doors.ts';
+import { openDoors } from '../support/doors.ts';
+import { brokenLaws } from '../support/event-laws.ts';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { type Expectation, type Oracle, type ReplayServer, recordings, startReplay } from '../support/replay.ts';
+import { loadRecorded, modelOf, providerFor, providerName, type Recorded, type Split, toolsOf } from './recorded.ts';
+import { differences, faultsOf } from './same-request.ts';
+
+/** Above this many bytes a stream is cut at every byte at two doors only, unless CI is set: each byte is a packet. */
+const SMALL_BYTES = process.env.CI === 'true' ? Number.POSITIVE_INFINITY : 2500;
+const splits: readonly Split[] = ['event', 'random', 'byte'];
+
+const { oracle, recorded } = recordings.missing
+  ? { oracle: undefined as unknown as Oracle, recorded: [] }
+  : await loadRecorded('chat');
+
+describe.skipIf(recordings.missing)('recorded answers', () => {
+  let replay: ReplayServer;
+  let gateway: TestGateway;
+  let doors: Doors;
+
+  beforeAll(async () => {
+    replay = await startReplay();
+    gateway = await startGateway({
+      server: { body_limit_bytes: 50_000_000 },
+      providers: recorded.flatMap((each) => splits.map((split) => providerFor(each, replay.url, split))),
+      retry: { attempts_per_target: 1, attempts: 1 },
+    });
+    doors = openDoors(gateway.url);
+  });
+  afterAll(async () => {
+    await doors?.close();
+    await gateway?.close();
+    await replay?.close();
+  });
+
+  let calls = 0;
+
+  /** Ask a door for a recording; tells what came, and the request that reached the provider. */
+  async function ask(door: Door, each: Recorded, split: Split): Promise<{ outcome: Outcome; requestId: string }> {
+    const { body, body_trimmed } = each.recording.request as { body?: Record<string, unknown>; body_trimmed?: boolean };
+    const messages = body?.messages;
+    const verbatim = door.family === 'openai' && Array.isArray(messages) && !body_trimmed;
+    const requestId = `replay-${calls++}`;
+    const outcome = await door.ask({
+      model: modelOf(each),
+      provider: providerName(each, split),
+      fallback: false,
+      headers: { 'x-request-id': requestId },
+      ...(verbatim
+        ? { openaiBody: { ...body, messages } }
+        : { tools: toolsOf(each), text: `Replay of ${each.recording.id}.` }),
+    });
+    return { outcome, requestId };
+  }
+
+  it.concurrent.each(recorded.map((each) => [each.recording.id, each] as const))(
+    '%s comes out equal at every door',
+    async (_, each) => {
+      const { expectation, recording } = each;
+      const small = recording.response.body.length <= SMALL_BYTES;
+      const complaints: string[] = [];
+      const answers: Outcome[] = [];
+      for (const door of doors.all.filter(({ streaming }) => streaming === expectation.stream)) {
+        const own = splits.filter((split) => split !== 'byte' || small || /^(grpc|openai) stream$/.test(door.name));
+        for (const split of expectation.stream ? own : (['event'] as const)) {
+          const { outcome } = await ask(door, each, split);
+          answers.push(outcome);
+          const complaint = complaintAbout(door, expectation, outcome);
+          if (complaint) complaints.push(`${door.name}, cut at ${split}: ${complaint}`);
+        }
+      }
+      complaints.push(...disagreements(answers));
+      expect(complaints).toEqual([]);
+    },
+    60_000,
+  );
+
+  it.concurrent.each(recorded.map((each) => [each.recording.id, each] as const))(
+    '%s is asked for by a valid request, the same as the recorded one',
+    async (id, each) => {
+      const names = each.expectation.stream ? ['grpc stream', 'openai stream'] : ['connect-json unary', 'openai unary'];
+      const asked: string[] = [];
+      for (const name of names) asked.push((await ask(doors.named(name), each, 'event')).requestId);
+      const requests = await replay.requests(id);
+      const sent = asked.map(
+        (requestId) => requests.find(({ headers }) => headers['x-request-id'] === requestId)?.bodyJson,
+      );
+
+      expect(sent.map(faultsOf)).toEqual([[], []]);
+      const { body, body_trimmed } = each.recording.request as {
+        body?: Record<string, unknown>;
+        body_trimmed?: boolean;
+      };
+      if (Array.isArray(body?.messages) && !body_trimmed) {
+        expect(differences(body, sent[1] as Record<string, unknown>)).toEqual([]);
+      }
+    },
+  );
+});
+
+/** What keeps an outcome from being what the oracle expects; undefined: nothing. */
+function complaintAbout(door: Door, expectation: Expectation, outcome: Outcome): string | undefined {
+  const { told, failure, events } = outcome;
+  const complete = !failure;
+  if (complete && oracle.mustFail(expectation))
+    return `no failure, but ${oracle.classesOf(expectation).join(' or ')} is due`;
+  if (failure && !oracle.mayFail(expectation)) return `failed: ${JSON.stringify(failure)}`;
+  const broken = events && complete ? brokenLaws(events) : [];
+  if (broken.length > 0) return broken.join('; ');
+  if (complete) return oracle.firstDiff(nativeFields(door, expectation), told) ?? undefined;
+
+  const named = oracle.classesOf(expectation).filter((word) => {
+    const row = oracle.ERROR_TABLE[word];
+    if (!row) return false;
+    if (door.family === 'rpc') return row.connect === failure.code && (!failure.reason || failure.reason === word);
+    if (failure.status !== undefined && failure.status !== row.http) return false;
+    if (door.family === 'native') return failure.status === undefined || failure.reason === word;
+    return row.type === failure.type && oracle.same(row.code, failure.openaiCode ?? null);
+  });
+  if (named.length === 0) return `${JSON.stringify(failure)} is not ${oracle.classesOf(expectation).join(' or ')}`;
+  if (door.family !== 'rpc' && door.streaming && expectation.error_at === 'start' && failure.status === undefined) {
+    return 'an error frame where an HTTP status is due';
+  }
+  if (expectation.error_at !== 'midstream') return undefined;
+  return oracle.firstDiff(expectation, told, door.family === 'native' ? ['text'] : ['text', 'reasoning']) ?? undefined;
+}
+
+/** The native shape has places for text, finish reason and three counts of tokens. */
+function nativeFields(door: Door, expectation: Expectation): Expectation {
+  if (door.family !== 'native') return expectation;
+  const { usage } = expectation as { usage?: Record<string, unknown> };
+  const { cached: _, reasoning: __, ...counts } = usage ?? {};
+  const { reasoning: ___, tool_calls: ____, ...rest } = expectation as Expectation & { reasoning?: unknown };
+  return usage === oracle.ANY || !usage ? (rest as Expectation) : ({ ...rest, usage: counts } as Expectation);
+}
+
+/** Whether all doors that answered whole say the same. */
+function disagreements(answers: readonly Outcome[]): string[] {
+  const whole = answers.filter(({ completion, failure }) => completion && !failure);
+  const said = new Set(whole.map(({ completion }) => JSON.stringify(completion?.choices)));
+  return said.size > 1 ? [`${said.size} different answers`] : [];
+}

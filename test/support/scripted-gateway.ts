@@ -1,0 +1,57 @@
+import { type Doors, openDoors } from './doors.ts';
+import { type ConfigFile, startGateway } from './gateway.ts';
+import { type ScriptedUpstream, startScriptedUpstream } from './scripted-upstream.ts';
+
+/** A gateway in this process with scripted upstreams behind it, and its doors. */
+export interface ScriptedGateway {
+  readonly gateway: Awaited<ReturnType<typeof startGateway>>;
+  readonly doors: Doors;
+  /** The first upstream; calls that name no provider go there first. */
+  readonly upstream: ScriptedUpstream;
+  /** The second one, asked when the first fails. */
+  readonly other: ScriptedUpstream;
+  close(): Promise<void>;
+}
+
+/** A provider of the configuration that asks a scripted upstream. */
+export function scriptedProvider(name: string, upstream: ScriptedUpstream): ConfigFile {
+  return { name, kind: 'openai_compatible', base_url: upstream.url, api_key: 'k', default_model: 'scripted-model' };
+}
+
+/**
+ * Start a gateway with two scripted upstreams, `first` and `second`, and a route `both` that asks them in this order.
+ *
+ * `more` is merged into its configuration, section by section.
+ */
+export async function startScriptedGateway(more: Record<string, object> = {}): Promise<ScriptedGateway> {
+  const upstream = await startScriptedUpstream();
+  const other = await startScriptedUpstream();
+  const gateway = await startGateway({
+    providers: [scriptedProvider('first', upstream), scriptedProvider('second', other)],
+    routes: [
+      {
+        model: 'both',
+        strategy: 'failover',
+        targets: [
+          { provider: 'first', model: 'scripted-model' },
+          { provider: 'second', model: 'scripted-model' },
+        ],
+      },
+    ],
+    retry: { attempts_per_target: 1 },
+    ...more,
+  });
+  const doors = openDoors(gateway.url);
+  return {
+    gateway,
+    doors,
+    upstream,
+    other,
+    async close() {
+      await doors.close();
+      await gateway.close();
+      await upstream.close();
+      await other.close();
+    },
+  };
+}
