@@ -71,10 +71,12 @@ function checkKeys({ apiKey, apiKeys }: ProviderConfig, path: string, findings: 
     findings.refuse(`${path}.api_keys`, 'must not be given together with api_key; put all keys into api_keys');
   }
   if (apiKey !== '' && !isSendable(apiKey)) findings.refuse(`${path}.api_key`, notSendable);
+  const firsts = new Map<string, number>();
   for (const [index, key] of apiKeys.entries()) {
-    const first = apiKeys.indexOf(key);
+    const first = firsts.get(key);
+    if (first === undefined) firsts.set(key, index);
     if (key !== '' && !isSendable(key)) findings.refuse(`${path}.api_keys[${index}]`, notSendable);
-    else if (first < index)
+    else if (first !== undefined)
       findings.refuse(`${path}.api_keys[${index}]`, `is the same key as ${path}.api_keys[${first}]`);
   }
 }

@@ -1,5 +1,12 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
-import type { Config, RetryConfig, RouteConfig, RouteRetryConfig } from '../../gen/llmgateway/v1/config_pb.ts';
+import {
+  type Config,
+  type ProviderConfig,
+  ProviderKind,
+  type RetryConfig,
+  type RouteConfig,
+  type RouteRetryConfig,
+} from '../../gen/llmgateway/v1/config_pb.ts';
 import { formatDuration } from './durations.ts';
 import type { Findings } from './findings.ts';
 import { show, suggest } from './show.ts';
@@ -47,8 +54,8 @@ function checkRoute(route: RouteConfig, path: string, { providers, retry }: Conf
   if (stars > 1) findings.refuse(`${path}.model`, `must have at most 1 "*", not ${stars} as in ${show(route.model)}`);
   for (const [index, target] of route.targets.entries()) {
     const provider = providers.find(({ name }) => name === target.provider);
-    // Under a wildcard the target is asked for the very name that the caller used. The demo has a model of its own.
-    if (target.model !== '' || stars > 0 || !provider || provider.defaultModel !== '') continue;
+    // Under a wildcard the target is asked for the very name that the caller used.
+    if (target.model !== '' || stars > 0 || !provider || hasModel(provider)) continue;
     findings.refuse(
       `${path}.targets[${index}].model`,
       `is required: the provider ${show(provider.name)} has no default_model`,
@@ -58,6 +65,11 @@ function checkRoute(route: RouteConfig, path: string, { providers, retry }: Conf
     findings.refuse(`${path}.targets`, 'must have at least 1 target with a weight above 0, and all weights are 0');
   }
   checkAttempts(route.retry, retry, `${path}.retry`, findings);
+}
+
+/** The demo has a model of its own. */
+function hasModel({ defaultModel, kind }: ProviderConfig): boolean {
+  return defaultModel !== '' || kind === ProviderKind.DEMO;
 }
 
 /** Refuse waits and attempts that go beyond their own bounds. */

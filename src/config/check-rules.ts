@@ -21,6 +21,6 @@ function describe(violation: Violation, isGiven: boolean, shown: string | undefi
   const field = violation.field.findLast((step): step is DescField => step.kind === 'field');
   if (!isGiven) return field?.enum ? `is required: ${showChoice(wordsOf(field.enum))}` : 'is required';
   if (violation.ruleId === 'string.min_len') return 'must not be empty';
-  const message = violation.message.replace('does not match regex pattern', 'must match');
+  const message = violation.message.replace('does not match regex pattern', 'must match').replace('item(s)', 'item');
   return shown === undefined ? message : `${message}, not ${shown}`;
 }

@@ -9,7 +9,7 @@ import { show } from './show.ts';
 /** Refuse listeners that could not be opened, and origins and networks that nothing could ever match. */
 export function checkServer(server: ServerConfig | undefined, findings: Findings): void {
   if (!server) return;
-  if (isIP(server.host) === 0 && !/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(server.host)) {
+  if (isIP(server.host) === 0 && !/^[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(server.host)) {
     findings.refuse('server.host', `must be an IP address or a host name, without port, not ${show(server.host)}`);
   }
   for (const [index, origin] of server.corsOrigins.entries()) {

@@ -66,7 +66,7 @@ function describeProvider(provider: ProviderConfig, { ollama }: LoadedConfig): s
   const place = provider.baseUrl === '' ? '' : ` at ${provider.baseUrl}`;
   return indent([
     `${provider.name}: ${wordOf(ProviderKindSchema, provider.kind)}${place}${isDetected ? ', if it answers' : ''}`,
-    `  default model: ${provider.defaultModel || 'its own'}; keys: ${keys}; fields it cannot take: ${wordOf(DropUnsupportedSchema, provider.dropUnsupported)}`,
+    `  default model: ${provider.defaultModel || (provider.kind === ProviderKind.DEMO ? 'its own' : 'none')}; keys: ${keys}; fields it cannot take: ${wordOf(DropUnsupportedSchema, provider.dropUnsupported)}`,
     ...limitLines(provider),
   ]);
 }

@@ -60,6 +60,11 @@ export class Findings {
     }
   }
 
+  /** Add a problem with a key rather than with its value, which may have others. */
+  refuseKey(path: string, message: string, line: number): void {
+    this.#problems.push({ path, message, line });
+  }
+
   refuseVariable(name: string, message: string): void {
     this.#problems.push({ path: name, message });
   }

@@ -1,6 +1,6 @@
 import { type DescEnum, ScalarType } from '@bufbuild/protobuf';
 import { parseDuration } from './durations.ts';
-import { show, showChoice, suggest } from './show.ts';
+import { showChoice, suggest } from './show.ts';
 import { parseTimestamp } from './timestamps.ts';
 import { parseWord, wordsOf } from './words.ts';
 
@@ -19,81 +19,81 @@ export interface Written {
 /** A value that was read, or what is wrong with it. */
 export type Read = { readonly value: unknown } | { readonly problem: string };
 
-/** Read one value as what its setting wants. */
-export function readScalar(kind: ScalarKind, written: Written): Read {
+/** What a setting wants, for messages: `must be …`. */
+export function expectedOf(kind: ScalarKind): string {
   switch (kind) {
     case ScalarType.STRING:
-      return readText(written);
+      return 'a text';
     case ScalarType.BOOL:
-      return readBoolean(written);
+      return 'true or false';
     case ScalarType.UINT32:
-      return readNumber(written, 'a whole number from 0 to 4294967295', isUint32);
+      return 'a whole number from 0 to 4294967295';
     case ScalarType.DOUBLE:
-      return readNumber(written, 'a number', () => true);
+      return 'a number';
     case 'duration':
-      return readDuration(written);
+      return 'a duration such as 800ms, 15s, 5m, 1h or 30d';
     case 'timestamp':
-      return readTimestamp(written);
+      return 'a time such as 2027-01-01T00:00:00Z';
     default:
       if (typeof kind === 'number') throw new Error(`the configuration has no values of type ${ScalarType[kind]}`);
-      return readWord(kind, written);
+      return showChoice(wordsOf(kind));
   }
 }
 
-function wrong(expected: string, written: Written, fix = ''): Read {
-  const got = written.shown === undefined ? '' : `, not ${written.shown}`;
-  return { problem: `must be ${expected}${got}${fix}` };
+/** Read one value as what its setting wants. */
+export function readScalar(kind: ScalarKind, written: Written): Read {
+  const value = parseValue(kind, written);
+  if (value !== undefined) return { value };
+  return { problem: `must be ${expectedOf(kind)}${describe(written)}${fixOf(kind, written)}` };
 }
 
-function readText(written: Written): Read {
-  if (typeof written.value === 'string') return { value: written.value };
-  return wrong('a text', written, '; put it in quotes');
-}
+const decimal = /^\d+(?:\.\d+)?$/;
 
-function readBoolean(written: Written): Read {
-  if (typeof written.value === 'boolean') return { value: written.value };
-  if (written.interpolated && written.value === 'true') return { value: true };
-  if (written.interpolated && written.value === 'false') return { value: false };
-  const isQuoted = written.value === 'true' || written.value === 'false';
-  return wrong('true or false', written, isQuoted ? '; leave out the quotes' : '');
+function parseValue(kind: ScalarKind, { value, interpolated }: Written): unknown {
+  const text = typeof value === 'string' ? value : undefined;
+  switch (kind) {
+    case ScalarType.STRING:
+      return text;
+    case ScalarType.BOOL:
+      if (interpolated && (text === 'true' || text === 'false')) return text === 'true';
+      return typeof value === 'boolean' ? value : undefined;
+    case ScalarType.UINT32:
+    case ScalarType.DOUBLE: {
+      const number = interpolated && decimal.test(text ?? '') ? Number(text) : value;
+      if (typeof number !== 'number') return undefined;
+      return kind === ScalarType.DOUBLE || isUint32(number) ? number : undefined;
+    }
+    case 'duration':
+      return text === undefined ? undefined : parseDuration(text);
+    case 'timestamp':
+      return text === undefined ? undefined : parseTimestamp(text);
+    default:
+      return typeof kind === 'object' && text !== undefined ? parseWord(kind, text) : undefined;
+  }
 }
 
 function isUint32(value: number): boolean {
   return Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff;
 }
 
-const decimal = /^\d+(?:\.\d+)?$/;
-
-function readNumber(written: Written, expected: string, fits: (value: number) => boolean): Read {
-  const isText = typeof written.value === 'string' && decimal.test(written.value);
-  const value = isText && written.interpolated ? Number(written.value) : written.value;
-  if (typeof value === 'number' && fits(value)) return { value };
-  return wrong(expected, written, isText && !written.interpolated ? '; leave out the quotes' : '');
+/** What a variable stands for may be a secret anywhere. */
+function describe({ interpolated, shown }: Written): string {
+  if (shown === undefined) return '';
+  return interpolated ? `, and ${shown} stands for something else` : `, not ${shown}`;
 }
 
-function readDuration(written: Written): Read {
-  const { value } = written;
-  const duration = typeof value === 'string' ? parseDuration(value) : undefined;
-  if (duration) return { value: duration };
-  const isBare = typeof value === 'number' || (typeof value === 'string' && decimal.test(value));
-  const fix = isBare && !written.interpolated ? `; write ${value}s for seconds or ${value}ms for milliseconds` : '';
-  return wrong('a duration such as 800ms, 15s, 5m, 1h or 30d', written, fix);
-}
-
-function readTimestamp(written: Written): Read {
-  const timestamp = typeof written.value === 'string' ? parseTimestamp(written.value) : undefined;
-  return timestamp ? { value: timestamp } : wrong('a time such as 2027-01-01T00:00:00Z', written);
-}
-
-function readWord(schema: DescEnum, written: Written): Read {
-  const words = wordsOf(schema);
-  const number = typeof written.value === 'string' ? parseWord(schema, written.value) : undefined;
-  if (number !== undefined) return { value: number };
-  const meant = written.interpolated ? '' : suggest(`${written.value}`, words);
-  return wrong(showChoice(words), written, meant.includes('did you mean') ? meant : '');
-}
-
-/** A string of the file or the environment as messages show it. */
-export function writtenText(text: string): Written {
-  return { value: text, interpolated: true, shown: show(text) };
+/** How to mend the usual slips. */
+function fixOf(kind: ScalarKind, { value, interpolated, shown }: Written): string {
+  if (kind === ScalarType.STRING) return '; put it in quotes';
+  if (interpolated || shown === undefined) return '';
+  const text = String(value);
+  if (kind === 'duration') {
+    return decimal.test(text) ? `; write ${text}s for seconds or ${text}ms for milliseconds` : '';
+  }
+  if (typeof kind === 'object') {
+    const meant = suggest(text, wordsOf(kind));
+    return meant.includes('did you mean') ? meant : '';
+  }
+  const isQuoted = typeof value === 'string' && (kind === ScalarType.BOOL ? /^(?:true|false)$/ : decimal).test(value);
+  return isQuoted && kind !== 'timestamp' ? '; leave out the quotes' : '';
 }

@@ -33,7 +33,11 @@ export function parseYaml(text: string, findings: Findings): YamlDocument | unde
       else {
         const { line } = lines.linePos(node.range?.[0] ?? 0);
         failedLines.add(line);
-        findings.refuse('', `not valid YAML: the alias *${node.source} has no anchor &${node.source} before it`, line);
+        findings.refuse(
+          '',
+          'not valid YAML: an alias has no anchor before it; put a text that begins with * in quotes',
+          line,
+        );
       }
     } else if ((isScalar(node) || isCollection(node)) && node.anchor) {
       anchored.set(node.anchor, node);
@@ -50,13 +54,15 @@ export function parseYaml(text: string, findings: Findings): YamlDocument | unde
 function explain(code: string, message: string): string {
   if (code === 'MULTIPLE_DOCS') return 'a second document begins with ---, and only one is read';
   if (code === 'TAB_AS_INDENT') return 'a tab is used as indentation; use spaces';
+  if (code === 'RESOURCE_EXHAUSTION') return 'it is nested too deeply';
   // Some messages end in a piece of the text, which may be a secret.
-  const [first = ''] = message.split(/: (?=["\S])/);
-  return first.charAt(0).toLowerCase() + first.slice(1);
+  const plain = message.replace(/(?<=in YAML stream|extra characters|Unresolved tag): .*/s, '');
+  return plain.charAt(0).toLowerCase() + plain.slice(1);
 }
 
 /** A plain `${NAME}` cannot stand between braces or brackets: there, `{` begins a map. */
 function hint(text: string, line: number): string {
   const source = text.split('\n', line)[line - 1] ?? '';
-  return /[{[,]\s*[^"'#]*\$\{/.test(source) ? `; put \${…} in quotes` : '';
+  const before = source.slice(0, Math.max(0, source.indexOf('${')));
+  return /[{[]/.test(before) && !/["']$/.test(before) ? `; put \${…} in quotes` : '';
 }

@@ -12,7 +12,7 @@ import {
 } from 'yaml';
 import type { Findings } from './findings.ts';
 import { type Environment, hasReferences, interpolate } from './interpolate.ts';
-import { readScalar, type ScalarKind } from './scalars.ts';
+import { expectedOf, readScalar, type ScalarKind } from './scalars.ts';
 import { show, suggest } from './show.ts';
 import { isSecret, wordOf } from './words.ts';
 import type { YamlDocument } from './yaml-document.ts';
@@ -27,17 +27,20 @@ type Fields = Record<string, unknown>;
  * Read a YAML document as a message, driven by the message's descriptor: field names as in the proto, enums and durations in
  * their short forms, `${NAME}` replaced, `null` the same as unset.
  *
- * Goes on after each problem, so that findings hold all of them; whatever could not be read is left unset.
+ * Goes on after each problem, so that findings hold all of them; whatever could not be read is left unset. Undefined: the
+ * document is no map, or too large.
  */
 export function readYaml<Desc extends DescMessage>(
   schema: Desc,
   document: YamlDocument,
   environment: Environment,
   findings: Findings,
-): MessageShape<Desc> {
-  const fields =
-    document.root && new YamlReader(document, environment, findings).readMessage(schema, document.root, '');
-  return create(schema, (fields ?? {}) as never);
+): MessageShape<Desc> | undefined {
+  const { root } = document;
+  const isEmpty = root === null || (isScalar(root) && root.value === null);
+  const reader = new YamlReader(document, environment, findings);
+  const fields = isEmpty ? {} : reader.readMessage(schema, root, '');
+  return fields && !reader.isExhausted ? create(schema, fields as never) : undefined;
 }
 
 class YamlReader {
@@ -52,6 +55,11 @@ class YamlReader {
     this.#findings = findings;
   }
 
+  /** Whether it gave up in the middle. */
+  get isExhausted(): boolean {
+    return this.#values > MAX_VALUES;
+  }
+
   readMessage(schema: DescMessage, node: Node, path: string): Fields | undefined {
     const map = this.#mapAt(node, path);
     if (!map) return undefined;
@@ -63,7 +71,7 @@ class YamlReader {
       path,
     )) {
       const field = schema.fields.find(({ name }) => name === key);
-      if (!field) this.#findings.refuse(at, `unknown key "${printable(key)}"${suggest(key, names)}`, line);
+      if (!field) this.#findings.refuseKey(at, `unknown key "${printable(key)}"${suggest(key, names)}`, line);
       else if (value && !this.#isNull(value)) {
         this.#give(field, value, at, line);
         fields[field.localName] = this.#readField(field, value, at);
@@ -94,7 +102,7 @@ class YamlReader {
     const list: YAMLSeq | undefined = this.#resolve(node, isSeq, 'a list', path);
     const items: unknown[] = [];
     for (const [index, item] of (list?.items ?? []).entries()) {
-      if (this.#values > MAX_VALUES) break;
+      if (this.isExhausted) break;
       const at = `${path}[${index}]`;
       this.#give(field, item as Node, at, this.#document.lineOf(item as Node));
       const value = this.#isNull(item as Node) ? undefined : this.#readValue(field, item as Node, at);
@@ -110,7 +118,7 @@ class YamlReader {
     const values: Record<string, unknown> = {};
     if (!map) return values;
     for (const { key, value, at, line } of this.#entriesOf(map, (name) => `${path}[${JSON.stringify(name)}]`, path)) {
-      if (key === '__proto__') this.#findings.refuse(at, 'the key "__proto__" is not allowed', line);
+      if (key === '__proto__') this.#findings.refuseKey(at, 'the key "__proto__" is not allowed', line);
       else if (value && !this.#isNull(value)) {
         this.#give(field, value, at, line);
         const text = this.#readScalar(ScalarType.STRING, value, at, isSecret(field));
@@ -121,10 +129,10 @@ class YamlReader {
   }
 
   #readScalar(kind: ScalarKind, node: Node, path: string, secret: boolean): unknown {
-    const scalar: Scalar | undefined = this.#resolve(node, isScalar, 'one value', path);
-    const value = scalar?.value;
-    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return undefined;
-    const shown = secret ? undefined : shownScalar(scalar as Scalar);
+    const scalar: Scalar | undefined = this.#resolve(node, isScalar, expectedOf(kind), path);
+    if (!scalar) return undefined;
+    const value = plainValue(scalar);
+    const shown = secret ? undefined : shownScalar(scalar);
     const interpolated = typeof value === 'string' && hasReferences(value);
     const replaced = interpolated ? interpolate(value, this.#environment) : { text: value };
     if ('problem' in replaced) {
@@ -150,19 +158,19 @@ class YamlReader {
   *#entriesOf(map: YAMLMap, pathOf: (key: string) => string, path: string) {
     const lines = new Map<string, number>();
     for (const pair of map.items) {
-      if (this.#values > MAX_VALUES) return;
+      if (this.isExhausted) return;
       const keyNode = pair.key as Node | null;
       const line = this.#document.lineOf(keyNode ?? map);
       const resolved = isAlias(keyNode) ? this.#document.targetOf(keyNode) : keyNode;
       if (!isScalar(resolved) || resolved.value === null) {
-        this.#findings.refuse(`${path}[?]`, 'a key must be a text', line);
+        this.#findings.refuseKey(path, 'has a key that is not a text', line);
         continue;
       }
       const key = String(resolved.source ?? resolved.value);
       const at = pathOf(printable(key));
       const before = lines.get(key);
       if (before !== undefined) {
-        this.#findings.refuse(at, `given twice: on line ${before} already`, line);
+        this.#findings.refuseKey(at, `given twice: on line ${before} already`, line);
         continue;
       }
       lines.set(key, line);
@@ -187,7 +195,7 @@ class YamlReader {
     }
     const target = isAlias(node) ? this.#document.targetOf(node) : node;
     if (hasShape(target)) return target;
-    const got = isMap(target) ? 'a map' : isSeq(target) ? 'a list' : 'one value';
+    const got = isMap(target) ? 'a map' : isSeq(target) ? 'a list' : 'a single value';
     const line = path === '' ? this.#document.lineOf(node) : undefined;
     this.#findings.refuse(path, `${path === '' ? 'the file ' : ''}must be ${expected}, not ${got}`, line);
     return undefined;
@@ -201,7 +209,8 @@ class YamlReader {
   #give(field: DescField, node: Node, path: string, line: number): void {
     const target = isAlias(node) ? this.#document.targetOf(node) : node;
     let text: string | undefined;
-    if (isScalar(target) && !isSecret(field)) text = shownScalar(target);
+    if (isScalar(target))
+      text = isSecret(field) ? `a text of ${String(target.value).length} characters` : shownScalar(target);
     else if (isCollection(target) && target.items.length === 0) text = isMap(target) ? '{}' : '[]';
     this.#findings.give(path, { line, ...(text === undefined ? {} : { text }) });
   }
@@ -218,6 +227,12 @@ function kindOf(field: DescField): ScalarKind | DescMessage {
     default:
       return field.message;
   }
+}
+
+/** Unlike 1.2, YAML 1.1 has dates and bytes, too: here those are texts. */
+function plainValue({ value, source }: Scalar): string | number | boolean {
+  const isPlain = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+  return isPlain ? value : (source ?? '');
 }
 
 /** References are shown as written, never what they stand for. */
