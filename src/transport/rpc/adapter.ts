@@ -1,0 +1,159 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { base64Decode } from '@bufbuild/protobuf/wire';
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  type ContextValues,
+  createConnectRouter,
+  createContextValues,
+  type HandlerContext,
+} from '@connectrpc/connect';
+import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
+import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
+import type { Logger } from 'pino';
+import { leftKey } from './arrival.ts';
+import { decodeShallowJson } from './json-depth.ts';
+import { refuseRpc } from './refusal.ts';
+import { writeAnswer } from './write-answer.ts';
+
+/** What an RPC door is made with, beside connect's own options. */
+export interface RpcAdapterOptions extends Omit<ConnectRouterOptions, 'acceptCompression' | 'jsonOptions'> {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly writeStallMs: number;
+  readonly log: Logger;
+  /** Sees each error once more before it is written, those that connect-es made by itself too. */
+  readonly onError?: (error: ConnectError, values: ContextValues) => void;
+}
+
+/** Serves a request for an rpc. `path` is that of its URL, without the query. */
+export type RpcHandler = (request: IncomingMessage, response: ServerResponse, path: string) => void;
+
+/**
+ * Serve rpcs on Node's request and response: gRPC, gRPC-Web and Connect, told apart by content type.
+ *
+ * It stands in place of connect-node's adapter, which never resumes a handler whose stream is reset while it is blocked by
+ * flow control, destroys the connection when it refuses a message of unknown size, throws where nobody catches on a `Host` that is
+ * no host, and logs to the console.
+ */
+export function createRpcHandler({ routes, writeStallMs, log, onError, ...options }: RpcAdapterOptions): RpcHandler {
+  const router = createConnectRouter({
+    ...options,
+    acceptCompression: [compressionGzip, compressionBrotli],
+    // Unknown fields are mistakes to be told of. Connect takes the decoder from here, though its types do not say so.
+    jsonOptions: { ignoreUnknownFields: false, textDecoder: { decode: decodeShallowJson } } as JsonOptions,
+    async requestGate(context) {
+      watchErrors(context, onError);
+      await options.requestGate?.(context);
+      checkQuery(context);
+    },
+  });
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  return (request, response, path) => {
+    const handler = handlers.get(path);
+    if (handler === undefined) {
+      refuseRpc(request, response, { httpStatus: 404, message: `there is no rpc ${path}` });
+    } else if (accepts(handler, request, response)) {
+      serve(handler, request, response, writeStallMs).catch((error: unknown) => {
+        log.error({ err: error, rpc: path }, 'an rpc handler threw');
+        response.destroy();
+      });
+    }
+  };
+}
+
+type JsonOptions = NonNullable<ConnectRouterOptions['jsonOptions']>;
+
+/** Whether method and content type suit the rpc; if not, the request is answered. */
+function accepts(handler: UniversalHandler, request: IncomingMessage, response: ServerResponse): boolean {
+  const { method = '' } = request;
+  const headers = { allow: [...handler.allowedMethods, 'OPTIONS'].join(', ') };
+  if (method === 'OPTIONS') {
+    response.writeHead(204, headers).end();
+    return false;
+  }
+  if (!handler.allowedMethods.includes(method)) {
+    const message = `${method} is not for ${handler.requestPath}: use ${handler.allowedMethods.join(' or ')}`;
+    refuseRpc(request, response, { httpStatus: 405, message, headers });
+    return false;
+  }
+  const contentType = request.headers['content-type'] ?? '';
+  if (method !== 'POST' || handler.supportedContentType(contentType)) return true;
+  refuseRpc(request, response, {
+    httpStatus: 415,
+    message: `the content type ${JSON.stringify(contentType)} is not spoken here`,
+  });
+  return false;
+}
+
+async function serve(
+  handler: UniversalHandler,
+  request: IncomingMessage,
+  response: ServerResponse,
+  writeStallMs: number,
+): Promise<void> {
+  const left = new AbortController();
+  response.once('close', () => {
+    if (!response.writableEnded) left.abort(new ConnectError('the caller left', Code.Canceled));
+  });
+  // A write that meets a connection just lost is no event of its own: `close` follows.
+  response.on('error', () => {});
+  const answer = await handler({
+    httpVersion: request.httpVersion,
+    method: request.method ?? '',
+    // Only the query is read from it. The host is the client's word, and may be no host at all.
+    url: `http://gateway${request.url}`,
+    header: headersOf(request),
+    body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
+    signal: left.signal,
+    contextValues: createContextValues().set(leftKey, left.signal),
+  } satisfies UniversalServerRequest);
+  await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
+}
+
+function headersOf({ headers }: IncomingMessage): Headers {
+  const result = new Headers();
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || name.startsWith(':')) continue;
+    if (Array.isArray(value)) for (const one of value) result.append(name, one);
+    else result.set(name, value);
+  }
+  return result;
+}
+
+/**
+ * Look at every error of a call before it is written.
+ *
+ * Interceptors do not see those that connect-es meets while it reads the message, and it calls some of the caller's mistakes
+ * `internal`. Each of its protocols aborts the call's context with the error first, so that is where we look.
+ */
+function watchErrors(context: HandlerContext, onError: RpcAdapterOptions['onError']): void {
+  const aborted = context as HandlerContext & { abort(reason?: unknown): void };
+  const abort = aborted.abort;
+  aborted.abort = (reason) => {
+    if (reason instanceof ConnectError) {
+      if (reason.code === Code.Internal && callersMistake.test(reason.rawMessage)) {
+        (reason as { code: Code }).code = Code.InvalidArgument;
+      }
+      onError?.(reason, context.values);
+    }
+    abort.call(context, reason);
+  };
+}
+
+const callersMistake = /^(?:parse binary: |decompression failed)/;
+
+/** The message of a Connect GET: what is no base64 would be an internal error to connect-es. */
+function checkQuery({ requestMethod, url }: HandlerContext): void {
+  if (requestMethod !== 'GET') return;
+  const query = new URL(url).searchParams;
+  if (query.get('base64') !== '1') return;
+  try {
+    base64Decode(query.get('message') ?? '');
+  } catch {
+    throw new ConnectError('the message in the query is not base64', Code.InvalidArgument);
+  }
+}

@@ -1,0 +1,60 @@
+import { type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
+import type { CallOptions } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import type { Principal } from '../../completion.ts';
+import { type DoorDependencies, type OpenCall, openCall, requestIdOf } from '../call.ts';
+
+/** What is known of a call before its message is read. */
+export interface Arrival {
+  /** From the header, else made; replaced when the message brings one and the header did not. */
+  requestId: string;
+  /** Unset on the few rpcs that need no key. */
+  readonly principal: Principal | undefined;
+}
+
+const arrivalKey = createContextKey<Arrival | undefined>(undefined, { description: 'arrival' });
+
+/** Aborts when the connection is lost before the answer is written whole, and only then: connect's own aborts after each call. */
+export const leftKey = createContextKey<AbortSignal>(new AbortController().signal, { description: 'caller has left' });
+
+export function setArrival(values: ContextValues, arrival: Arrival): void {
+  values.set(arrivalKey, arrival);
+}
+
+export function arrivalOf(values: ContextValues): Arrival | undefined {
+  return values.get(arrivalKey);
+}
+
+/** Who calls; there is always somebody behind the gate. */
+export function principalOf(context: HandlerContext): Principal {
+  const principal = arrivalOf(context.values)?.principal;
+  if (principal === undefined) throw new Error(`${context.method.name} was called without authentication`);
+  return principal;
+}
+
+/**
+ * Begin a call of the core for an rpc, from its metadata and the options in its message.
+ *
+ * The call is left when the caller is. `end` is for the `finally` of whoever reads the call.
+ */
+export function beginCall(
+  context: HandlerContext,
+  options: CallOptions | undefined,
+  { log }: DoorDependencies,
+  streaming: boolean,
+): OpenCall & { end(): void } {
+  const principal = principalOf(context);
+  const requestId = requestIdOf(
+    context.requestHeader.get('x-request-id'),
+    options?.requestId,
+    arrivalOf(context.values)?.requestId,
+  );
+  setArrival(context.values, { principal, requestId });
+  context.responseHeader.set('x-request-id', requestId);
+  const door = context.protocolName;
+  const call = openCall({ requestId, principal, door, streaming, timeoutMs: context.timeoutMs(), log });
+  const left = context.values.get(leftKey);
+  const leave = () => call.leave();
+  if (left.aborted) leave();
+  else left.addEventListener('abort', leave);
+  return { ...call, end: () => left.removeEventListener('abort', leave) };
+}

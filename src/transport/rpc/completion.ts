@@ -1,0 +1,73 @@
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { type Attempt, type Completion, CompletionRequestSchema } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import type {
+  CompletionService,
+  CreateCompletionResponse,
+  StreamCompletionResponse,
+} from '../../../gen/llmgateway/v1/completion_service_pb.ts';
+import { collect } from '../../completion.ts';
+import type { DoorDependencies } from '../call.ts';
+import { beginCall } from './arrival.ts';
+
+/** Completions by rpc, whole and streamed. */
+export function completionService(dependencies: DoorDependencies): ServiceImpl<typeof CompletionService> {
+  const { gateway } = dependencies;
+  return {
+    async createCompletion({ request = create(CompletionRequestSchema) }, context) {
+      const call = beginCall(context, request.options, dependencies, false);
+      try {
+        const completion = await collect(gateway.complete(request, call.context));
+        tellOrigin(context, completion);
+        tellAttempts(context.responseHeader, completion);
+        return wholeAnswer(completion);
+      } finally {
+        call.end();
+      }
+    },
+
+    async *streamCompletion({ request = create(CompletionRequestSchema) }, context) {
+      const call = beginCall(context, request.options, dependencies, true);
+      try {
+        for await (const event of gateway.complete(request, call.context)) {
+          if (event.event.case === 'started') tellOrigin(context, event.event.value);
+          else if (event.event.case === 'finished') tellAttempts(context.responseTrailer, event.event.value);
+          yield { $typeName: 'llmgateway.v1.StreamCompletionResponse', event } satisfies StreamCompletionResponse;
+        }
+      } finally {
+        call.end();
+      }
+    },
+  };
+}
+
+/** Say who answers, in the headers; after a heartbeat they are gone, and only the event says it. */
+export function tellOrigin(
+  { responseHeader }: HandlerContext,
+  { provider, droppedFields }: { provider: string; droppedFields: readonly string[] },
+): void {
+  if (provider !== '') responseHeader.set('x-selected-provider', provider);
+  if (droppedFields.length > 0) responseHeader.set('x-gateway-dropped-params', droppedFields.join(', '));
+}
+
+/** Say how many targets were tried. */
+export function tellAttempts(headers: Headers, { attempts }: { attempts: readonly Attempt[] }): void {
+  headers.set('x-gateway-attempts', String(attempts.length));
+}
+
+/** The answer, and once more what most programs want of it: words and tool calls of the first choice. */
+function wholeAnswer(completion: Completion): CreateCompletionResponse {
+  const response: CreateCompletionResponse = {
+    $typeName: 'llmgateway.v1.CreateCompletionResponse',
+    completion,
+    outputText: '',
+    reasoningText: '',
+    toolCalls: [],
+  };
+  for (const { kind } of completion.choices[0]?.message?.parts ?? []) {
+    if (kind.case === 'text') response.outputText += kind.value;
+    else if (kind.case === 'reasoning') response.reasoningText += kind.value;
+    else if (kind.case === 'toolCall') response.toolCalls.push(kind.value);
+  }
+  return response;
+}
