@@ -300,16 +300,17 @@ function gone(error: unknown): Outcome {
   return { told: nothing(), failure: { message: String(error) }, headers: {} };
 }
 
+function openaiTools(names: readonly string[] | undefined): object {
+  if (!names?.length) return {};
+  const parameters = { type: 'object', properties: {} };
+  return { tools: names.map((name) => ({ type: 'function', function: { name, parameters } })) };
+}
+
 function openaiBody(asked: Asked, stream: boolean): object {
   const { model, provider, fallback, text = 'hi', tools } = asked;
   return {
     ...(asked.openaiBody ?? { messages: [{ role: 'user', content: text }] }),
-    ...(tools?.length && {
-      tools: tools.map((name) => ({
-        type: 'function',
-        function: { name, parameters: { type: 'object', properties: {} } },
-      })),
-    }),
+    ...openaiTools(tools),
     model,
     provider,
     fallback,
@@ -351,7 +352,8 @@ function readOpenAIUsage(usage: OpenAIUsage | null | undefined): Reading['usage'
 function openaiFailure(text: string, status?: number): Failure {
   try {
     const { error } = JSON.parse(text);
-    return { message: error.message, type: error.type, openaiCode: error.code, ...(status && { status }) };
+    const { message, type, code: openaiCode, metadata } = error;
+    return { message, type, openaiCode, reason: metadata?.reason, ...(status && { status }) };
   } catch {
     return { message: `not an error of OpenAI's shape: ${text.slice(0, 200)}`, ...(status && { status }) };
   }
@@ -447,9 +449,8 @@ function foldOpenAI(frames: readonly string[], broken: string): { told: Reading;
 
 function nativeBody(asked: Asked, stream: boolean): object {
   const { model, provider, fallback, text = 'hi', tools } = asked;
-  const functions = tools?.map((name) => ({ type: 'function', function: { name, parameters: { type: 'object' } } }));
   const messages = asked.openaiBody?.messages ?? [{ role: 'user', content: text }];
-  return { messages, model, provider, fallback, stream, ...(functions?.length && { tools: functions }) };
+  return { messages, model, provider, fallback, stream, ...openaiTools(tools) };
 }
 
 function nativeFailure(text: string, status?: number): Failure {
