@@ -1,0 +1,32 @@
+import { GatewayError, type Reason } from '../errors.ts';
+
+/** What a failed connection means to the caller, in words that name neither address nor port. The cause is for the log. */
+export function networkFault(provider: string, cause: Error & { code?: string }, answered: boolean): GatewayError {
+  const [reason, message] = judge(provider, cause.code ?? '', answered);
+  return new GatewayError(reason, message, { provider, cause });
+}
+
+function judge(provider: string, code: string, answered: boolean): [Reason, string] {
+  if (code === 'ECONNREFUSED') return ['provider_unavailable', `${provider} refused the connection`];
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return ['provider_unavailable', `the host of ${provider} was not found`];
+  }
+  if (code === 'UND_ERR_CONNECT_TIMEOUT') return ['provider_timeout', `${provider} took no connection in time`];
+  if (/CERT|^ERR_TLS|^ERR_SSL|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|^EPROTO$/.test(code)) {
+    return ['provider_unavailable', `no trusted TLS connection to ${provider} (${code})`];
+  }
+  if (code === 'UND_ERR_INVALID_ARG') {
+    return ['provider_misconfigured', `the key, headers or base URL of ${provider} cannot be sent`];
+  }
+  if (
+    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
+    code === 'UND_ERR_HEADERS_OVERFLOW' ||
+    code.startsWith('HPE_')
+  ) {
+    return ['provider_protocol', `the answer of ${provider} is not valid HTTP`];
+  }
+  // An orderly close in the middle of an answer is a truncated answer; a reset is the network's.
+  if (answered && code === 'UND_ERR_SOCKET') return ['provider_protocol', `${provider} cut its answer off`];
+  if (answered) return ['provider_unavailable', `the connection to ${provider} was lost within its answer`];
+  return ['provider_unavailable', `the connection to ${provider} was lost before it answered`];
+}
