@@ -1,4 +1,4 @@
-import type { Attempt, Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 
@@ -87,8 +87,8 @@ function writeLine(request: { readonly model: string }, context: CallContext, en
   else context.log.info(line, 'call');
 }
 
-function inWords({ provider, model, reason }: Attempt): string {
-  return `${provider}/${model}: ${reason || 'ok'}`;
+function inWords({ provider, model, outcome, reason }: Attempt): string {
+  return `${provider}/${model}: ${outcome === AttemptOutcome.SUCCEEDED ? 'ok' : reason || 'cancelled'}`;
 }
 
 function rounded(ms: number | undefined): number | undefined {

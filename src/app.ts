@@ -1,0 +1,211 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
+import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
+import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
+import { authenticator } from './admission/authenticate.ts';
+import { warmUpChecks } from './admission/check-request.ts';
+import { InFlight } from './admission/in-flight.ts';
+import type { CallContext, Principal } from './completion.ts';
+import type { LoadedConfig } from './config.ts';
+import { type Gateway, paths } from './gateway.ts';
+import { createProvider } from './providers/registry.ts';
+import type { Target } from './providers/target.ts';
+import { Catalogue } from './routing/catalogue.ts';
+import { Fleet } from './routing/fleet.ts';
+import { Observations } from './routing/observations.ts';
+import { type Candidate, type Route, resolve, routeOf } from './routing/resolve.ts';
+import { describeModels, describeProvider, judgeHealth } from './routing/status.ts';
+import { attemptLimits, keyFrom, milliseconds, modelFrom, providerFrom, routeFrom, totalTime } from './settings.ts';
+import { CallCounts } from './telemetry/observe.ts';
+import { createHandler } from './transport/handler.ts';
+import { createRestHandler } from './transport/rest/rest.ts';
+import { createServer } from './transport/server.ts';
+
+/** A gateway, put together and ready to listen. */
+export interface App {
+  /** The core, for tests that need no door. */
+  readonly gateway: Gateway;
+  /** Whether anyone may call. */
+  readonly openMode: boolean;
+  /** Take calls, and tell where. */
+  listen(): Promise<{ address: string; port: number }>;
+  /** Names of the providers that serve now. */
+  providerNames(): readonly string[];
+  /** Calls being carried out. */
+  inFlight(): number;
+  /** Say that we are not ready, let calls in flight finish, and close. */
+  drain(): Promise<void>;
+  /** Close at once. */
+  close(): Promise<void>;
+}
+
+/** What a gateway is built with, beside its configuration. */
+export interface AppOptions {
+  readonly log: Logger;
+  readonly version: string;
+}
+
+/** The start does not wait longer than this to learn whether an Ollama answers. */
+const DETECTION_AT_START_MS = 500;
+const FIRST_BYTE_TIMEOUT_MS = 10_000;
+/** What is left of answers, once the calls are over, gets this long to be sent. */
+const LAST_ANSWERS_MS = 500;
+const WRITE_STALL_MS = 60_000;
+const MAX_CONCURRENT_STREAMS = 100;
+
+/** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
+export async function buildApp(loaded: LoadedConfig, { log, version }: AppOptions): Promise<App> {
+  const { config } = loaded;
+  warmUpChecks();
+  const fleet = fleetOf(loaded);
+  const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
+  const gateway = gatewayOf(config, fleet, inFlight, version);
+  const keys = config.keys.map(keyFrom);
+  const dependencies = {
+    gateway,
+    authenticate: authenticator(keys, loaded.adminKeySha256),
+    log,
+    bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
+    writeStallMs: WRITE_STALL_MS,
+    draining: () => inFlight.draining,
+  };
+  const handler = createHandler(
+    { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },
+    createRestHandler(dependencies),
+  );
+  const server = createServer({
+    host: config.server?.host ?? '',
+    port: config.server?.port ?? 0,
+    ...tlsOf(config),
+    handler,
+    limits: {
+      headerTimeoutMs: milliseconds(config.server?.headerTimeout),
+      requestTimeoutMs: milliseconds(config.server?.requestTimeout),
+      firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+      maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+    },
+    log,
+  });
+  await fleet.detect(DETECTION_AT_START_MS);
+  const detection = setInterval(
+    () => void fleet.detect(milliseconds(config.healthProbe?.timeout)),
+    milliseconds(config.healthProbe?.interval),
+  );
+  detection.unref();
+
+  const close = async () => {
+    clearInterval(detection);
+    await server.close();
+    await fleet.close();
+  };
+  return {
+    gateway,
+    openMode: keys.length === 0,
+    listen: () => server.listen(),
+    providerNames: () => fleet.serving().map(({ name }) => name),
+    inFlight: () => inFlight.count,
+    async drain() {
+      const began = performance.now();
+      const allowedMs = milliseconds(config.server?.drainTimeout);
+      inFlight.draining = true;
+      // The port stays open while calls run, so that balancers can see that we are not ready.
+      const patience = new AbortController();
+      const patient = pause(allowedMs, undefined, { signal: patience.signal }).catch(() => {});
+      await Promise.race([inFlight.idle(), patient]);
+      patience.abort();
+      await server.drain(Math.max(LAST_ANSWERS_MS, allowedMs - (performance.now() - began)));
+      await close();
+    },
+    close,
+  };
+}
+
+function fleetOf({ config, ollama }: LoadedConfig): Fleet {
+  const connectTimeoutMs = milliseconds(config.timeouts?.connect);
+  return new Fleet({
+    providers: config.providers.map((provider) => createProvider(providerFrom(provider, connectTimeoutMs))),
+    enabled: new Set(
+      config.providers.map(({ name }) => name).filter((name) => !(ollama === 'detect' && name === 'ollama')),
+    ),
+    demo: createProvider({ name: 'demo', kind: 'demo', connectTimeoutMs }),
+  });
+}
+
+function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
+  if (!server?.tls) return {};
+  return { tls: { cert: readFileSync(server.tls.certFile), key: readFileSync(server.tls.keyFile) } };
+}
+
+type Request = CompletionRequest | EmbeddingRequest;
+
+/** The core: names to targets, targets to answers, and what is told of both. */
+function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, version: string): Gateway {
+  const began = performance.now();
+  const counts = new CallCounts();
+  const observations = new Observations();
+  const routes = config.routes.map(routeFrom);
+  const limitsOf = attemptLimits(config);
+  const catalogue = new Catalogue({
+    providers: () => fleet.serving(),
+    models: config.models.map(modelFrom),
+    freshMs: milliseconds(config.healthProbe?.interval),
+    timeoutMs: milliseconds(config.healthProbe?.timeout),
+  });
+
+  const candidatesFor = ({ model, options }: Request, principal: Principal): Candidate[] => {
+    const names = {
+      providers: fleet.serving(),
+      routes,
+      lists: catalogue.has.bind(catalogue),
+      known: () => fleet.serving().flatMap((provider) => [...catalogue.idsOf(provider)]),
+      fallback: config.routing?.fallback ?? true,
+    };
+    return resolve(names, model, options, principal);
+  };
+  /** A name that nobody is known to have may be new: then the providers whose lists are old are asked, once. */
+  const candidatesAfterAsking = async (request: Request, principal: Principal): Promise<Candidate[]> => {
+    try {
+      return candidatesFor(request, principal);
+    } catch (error) {
+      if (!catalogue.stale) throw error;
+      await catalogue.refresh();
+      return candidatesFor(request, principal);
+    }
+  };
+  const targetFrom = ({ provider, model }: Candidate, request: Request, route: Route | undefined): Target => {
+    const { price, contextWindow } = catalogue.factsOf(provider.name, model);
+    return { provider, model, price, contextWindow, limits: limitsOf(provider.name, route, request) };
+  };
+
+  const gateway: Gateway = {
+    ...paths({
+      counts,
+      inFlight,
+      heartbeatMs: milliseconds(config.timeouts?.heartbeat),
+      totalMs: totalTime(config, routes),
+      async targetsFor(request: Request, { principal }: CallContext) {
+        const candidates = await candidatesAfterAsking(request, principal);
+        const route = routeOf(routes, request.model);
+        return candidates.map((candidate) => targetFrom(candidate, request, route));
+      },
+      recordOf: (provider) => observations.of(provider),
+    }),
+    async listModels(principal) {
+      await catalogue.refresh();
+      return describeModels(routes, fleet.serving(), catalogue, principal);
+    },
+    listProviders: () => fleet.serving().map((provider) => describeProvider(provider, observations)),
+    getHealth: () =>
+      judgeHealth({
+        version,
+        uptimeMs: performance.now() - began,
+        draining: inFlight.draining,
+        totalRequests: counts.total,
+        providers: gateway.listProviders(),
+        enabled: fleet.enabled,
+      }),
+  };
+  return gateway;
+}

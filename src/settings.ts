@@ -1,0 +1,127 @@
+import { type Duration, durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
+import type { CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
+import {
+  type Config,
+  DropUnsupported,
+  type KeyConfig,
+  type ModelConfig,
+  type ProviderConfig,
+  ProviderKind,
+  type RouteConfig,
+} from '../gen/llmgateway/v1/config_pb.ts';
+import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
+import type { KnownKey } from './admission/authenticate.ts';
+import type { CallContext } from './completion.ts';
+import type { ProviderKindName, ProviderSettings } from './providers/registry.ts';
+import type { AttemptLimits } from './providers/target.ts';
+import type { ConfiguredModel } from './routing/catalogue.ts';
+import { type Route, routeOf } from './routing/resolve.ts';
+
+// From the configuration message to the plain arguments that the parts take.
+
+type Request = CompletionRequest | EmbeddingRequest;
+
+/** Before the first token Ollama may have to load a model, and a model may have to reason. */
+const PATIENT_FIRST_TOKEN_MS = 120_000;
+const FIRST_TOKEN_MS = 30_000;
+
+/** A duration that the configuration has, by its defaults at least. */
+export function milliseconds(duration: Duration | undefined): number {
+  if (duration === undefined) throw new TypeError('the configuration lacks a default');
+  return durationMs(duration);
+}
+
+function perhaps(duration: Duration | undefined): number | undefined {
+  return duration && durationMs(duration);
+}
+
+export function keyFrom({ name, sha256, tier, models, admin, expires }: KeyConfig): KnownKey {
+  return { name, sha256, tier, models, admin, expiresAt: expires && timestampMs(expires) };
+}
+
+const kindNames: Readonly<Record<number, ProviderKindName>> = {
+  [ProviderKind.GEMINI]: 'gemini',
+  [ProviderKind.GROQ]: 'groq',
+  [ProviderKind.GITHUB_MODELS]: 'github_models',
+  [ProviderKind.OLLAMA]: 'ollama',
+  [ProviderKind.ANTHROPIC]: 'anthropic',
+  [ProviderKind.OPENAI_COMPATIBLE]: 'openai_compatible',
+  [ProviderKind.DEMO]: 'demo',
+};
+
+/** `connectTimeoutMs` is for providers that have none of their own. */
+export function providerFrom(provider: ProviderConfig, connectTimeoutMs: number): ProviderSettings {
+  const { name, kind, baseUrl, apiKey, apiKeys, defaultModel, headers, dropUnsupported, timeouts } = provider;
+  const kindName = kindNames[kind];
+  if (kindName === undefined) throw new TypeError(`the provider ${name} is of the unknown kind ${kind}`);
+  return {
+    name,
+    kind: kindName,
+    baseUrl,
+    apiKeys: apiKey === '' ? apiKeys : [apiKey],
+    defaultModel,
+    headers,
+    dropUnsupported: dropUnsupported === DropUnsupported.DROP ? 'drop' : 'error',
+    connectTimeoutMs: perhaps(timeouts?.connect) ?? connectTimeoutMs,
+  };
+}
+
+export function modelFrom(model: ModelConfig): ConfiguredModel {
+  const { id, provider, inputPrice, outputPrice, cachedInputPrice, contextWindow, quality } = model;
+  const priced = inputPrice !== undefined || outputPrice !== undefined;
+  const price = priced ? { input: inputPrice, output: outputPrice, cachedInput: cachedInputPrice } : undefined;
+  return { id, provider, price, contextWindow, quality };
+}
+
+export function routeFrom({ model, targets, timeouts }: RouteConfig): Route {
+  return {
+    model,
+    targets,
+    totalMs: perhaps(timeouts?.total),
+    unaryMs: perhaps(timeouts?.attemptUnary),
+    firstTokenMs: perhaps(timeouts?.firstToken),
+    idleMs: perhaps(timeouts?.idle),
+  };
+}
+
+/** Whole time of a call: what it asks for, but never more than the configuration allows. */
+export function totalTime(config: Config, routes: readonly Route[]) {
+  const unaryMs = milliseconds(config.timeouts?.totalUnary);
+  const streamMs = milliseconds(config.timeouts?.totalStream);
+  const nativeMs = milliseconds(config.timeouts?.totalNative);
+  return ({ model, options }: Request, { streaming, door }: CallContext): number => {
+    const ofRoute = routes.length === 0 ? undefined : routeOf(routes, model)?.totalMs;
+    const most = ofRoute ?? (streaming ? streamMs : unaryMs);
+    const asked = perhaps(options?.timeout);
+    return Math.min(asked ?? ofRoute ?? (door === 'native' ? nativeMs : most), most);
+  };
+}
+
+/** Limits of an attempt: the route's, else the provider's, else the general ones. */
+export function attemptLimits(config: Config) {
+  const general = config.timeouts;
+  const ofProvider = new Map(
+    config.providers.map(({ name, kind, timeouts }) => [
+      name,
+      {
+        patient: kind === ProviderKind.OLLAMA,
+        unaryMs: perhaps(timeouts?.attemptUnary),
+        firstTokenMs: perhaps(timeouts?.firstToken),
+        idleMs: perhaps(timeouts?.idle),
+      },
+    ]),
+  );
+  const unaryMs = milliseconds(general?.attemptUnary);
+  const idleMs = milliseconds(general?.idle);
+  const firstTokenMs = perhaps(general?.firstToken);
+  return (provider: string, route: Route | undefined, request: Request): AttemptLimits => {
+    const own = ofProvider.get(provider);
+    const patient = own?.patient || ('reasoning' in request && request.reasoning !== undefined);
+    return {
+      unaryMs: route?.unaryMs ?? own?.unaryMs ?? unaryMs,
+      firstTokenMs:
+        route?.firstTokenMs ?? own?.firstTokenMs ?? firstTokenMs ?? (patient ? PATIENT_FIRST_TOKEN_MS : FIRST_TOKEN_MS),
+      idleMs: route?.idleMs ?? own?.idleMs ?? idleMs,
+    };
+  };
+}
