@@ -11,6 +11,7 @@ const renames: readonly (readonly [contract: RegExp, name: string])[] = [
   [/^tool_choice.*/, 'tool_choice'],
   [/^response_format\.json_schema\.schema_json/, 'response_format.json_schema.schema'],
   [/^inputs\b/, 'input'],
+  [/^extra_json\.openai\./, ''],
 ];
 
 const partNames: Readonly<Record<string, string>> = {

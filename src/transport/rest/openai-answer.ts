@@ -78,16 +78,13 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
       calls.push({ ...extras, ...toolCallJson(kind.value) });
       continue;
     }
-    if (kind.case === 'audio') {
-      json.audio = { ...extras, ...audioJson(kind.value) };
-      continue;
-    }
     if (extras) Object.assign(json, extras);
     if (kind.case === 'text') {
       annotations.push(...annotationsJson(part, kind.value, text));
       text += kind.value;
     } else if (kind.case === 'reasoning') reasoning += kind.value;
     else if (kind.case === 'refusal') refusal += kind.value;
+    else if (kind.case === 'audio') json.audio = { ...(json.audio as object | undefined), ...audioJson(kind.value) };
     else if (kind.case === 'image') images.push(imageJson(kind.value));
   }
   if (message) Object.assign(json, openaiExtras(message.extraJson));

@@ -48,7 +48,6 @@ interface OpenChoice {
   textLength: number;
   /** Images that are still coming, by part. */
   readonly images: Map<number, Media[]>;
-  readonly audioParts: Set<number>;
 }
 
 /** Extras that OpenAI repeats on every chunk; others are told once. */
@@ -143,7 +142,6 @@ export class OpenaiChunks implements FrameWriter {
       textStarts: new Map(),
       textLength: 0,
       images: new Map(),
-      audioParts: new Set(),
     };
     this.#choices.push(choice);
     return choice;
@@ -210,10 +208,7 @@ export class OpenaiChunks implements FrameWriter {
 
   #media({ choiceIndex, partIndex, media }: MediaDelta): string {
     const choice = this.#choice(choiceIndex);
-    if (media.case === 'audio') {
-      choice.audioParts.add(partIndex);
-      return this.#delta(choice, `"audio":${JSON.stringify(audioJson(media.value))}`);
-    }
+    if (media.case === 'audio') return this.#delta(choice, `"audio":${JSON.stringify(audioJson(media.value))}`);
     if (media.case !== 'image') return '';
     // The URL of an image cannot be cut into deltas: it waits until it is whole.
     const pieces = choice.images.get(partIndex);
@@ -247,7 +242,6 @@ export class OpenaiChunks implements FrameWriter {
       return '';
     }
     const choice = this.#choice(choiceIndex);
-    if (partIndex !== undefined && choice.audioParts.has(partIndex)) return this.#delta(choice, `"audio":${json}`);
     const call = partIndex === undefined ? undefined : choice.toolCalls.get(partIndex);
     const keys = JSON.stringify(extras).slice(1, -1);
     if (!call) return keys && this.#delta(choice, keys);

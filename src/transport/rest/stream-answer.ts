@@ -19,7 +19,7 @@ const PING = ': ping\n\n';
 
 /** What streams are written with. */
 export interface StreamOptions {
-  /** Whether frames that come together may share a write. */
+  /** Whether frames that come together may share a piece; Node itself joins what is written in one turn, so else a turn is waited. */
   readonly joining: boolean;
   /** How long a reader may read nothing, in milliseconds. */
   readonly stallMs: number;
@@ -65,6 +65,7 @@ export async function streamAnswer(
         whole = event.event.case === 'finished';
       }
       if (writer.behind) await writer.drained();
+      else if (!options.joining) await new Promise<void>((resolve) => process.nextTick(resolve));
     }
     if (exchange.left) return;
     if (!whole) throw new GatewayError('provider_protocol', 'the answer ended before it was finished');
