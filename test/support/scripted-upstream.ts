@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as after } from 'node:timers/promises';
 
 /** What a test reads of a request that the gateway sent upstream. */
 export interface UpstreamRequest {
@@ -72,8 +73,9 @@ export class Exchange {
     this.#response.end();
   }
 
-  /** Break the connection. */
-  reset(): void {
+  /** Break the connection. What was sent is read first: a reset throws away what the other side has not taken yet. */
+  async reset(): Promise<void> {
+    if (this.#response.headersSent) await after(50);
     this.#response.socket?.resetAndDestroy();
   }
 }
