@@ -78,13 +78,18 @@ function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer
       chunks.push(chunk);
     };
     const onEnd = () => {
+      release();
       const [only] = chunks;
       resolve(only && chunks.length === 1 ? only : Buffer.concat(chunks, size));
     };
     const onClose = () => fail(new GatewayError('cancelled', 'the caller left before the body was whole'));
     function fail(error: GatewayError): void {
-      request.off('data', onData);
+      release();
       reject(error);
+    }
+    // `close` also follows a request that was read whole: an error made then would cost every call its stack trace.
+    function release(): void {
+      request.off('data', onData).off('end', onEnd).off('error', onClose).off('close', onClose);
     }
     request.on('data', onData);
     request.once('end', onEnd);
