@@ -48,7 +48,7 @@ export function firstToCommit<Request, Event>(
             continue;
           }
           committed = operation.commits(event);
-          if (committed || !operation.isEmpty(event)) held.push(event);
+          if (committed || !operation.isEmpty(event, held)) held.push(event);
           if (committed) yield* held.splice(0);
         }
         return;

@@ -34,8 +34,8 @@ export interface Operation<Request, Event> {
   ask(provider: Provider, request: Request, call: ProviderCall): AsyncIterable<Event>;
   /** Whether the event binds the call to its target. */
   commits(event: Event): boolean;
-  /** Whether the event says nothing yet and may be dropped while no target is bound. */
-  isEmpty(event: Event): boolean;
+  /** Whether the event says nothing beside those before it, and may be dropped while no target is bound. */
+  isEmpty(event: Event, before: readonly Event[]): boolean;
   isFirst(event: Event): boolean;
   isLast(event: Event): boolean;
   /** What has been consumed so far, if the event says. */
@@ -48,8 +48,7 @@ export const completions: Operation<CompletionRequest, CompletionEvent> = {
   idPrefix: 'chatcmpl-',
   ask: (provider, request, call) => provider.complete(request, call),
   commits,
-  isEmpty: ({ event }) =>
-    event.case === 'textDelta' || event.case === 'reasoningDelta' || event.case === 'refusalDelta',
+  isEmpty,
   isFirst: ({ event }) => event.case === 'started',
   isLast: ({ event }) => event.case === 'finished',
   usageOf: ({ event }) =>
@@ -64,6 +63,16 @@ export const completions: Operation<CompletionRequest, CompletionEvent> = {
     event.value.duration = durationOf(durationMs);
   },
 };
+
+/** Before the commit texts are empty. The first one of a part opens it all the same: dropped, it would leave a gap. */
+function isEmpty({ event }: CompletionEvent, before: readonly CompletionEvent[]): boolean {
+  if (event.case !== 'textDelta' && event.case !== 'reasoningDelta' && event.case !== 'refusalDelta') return false;
+  const { choiceIndex, partIndex } = event.value;
+  return before.some(
+    ({ event: { case: kind, value } }) =>
+      kind === event.case && value.choiceIndex === choiceIndex && value.partIndex === partIndex,
+  );
+}
 
 export const embeddings: Operation<EmbeddingRequest, EmbeddingResult> = {
   idPrefix: 'embd-',

@@ -2,7 +2,16 @@ import { describe, expect, it, vi } from 'vitest';
 import { AttemptOutcome, type CompletionEvent, FinishReason } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { firstToCommit } from '../../src/attempt/first-to-commit.ts';
 import { completions } from '../../src/attempt/operation.ts';
-import { choiceFinished, collect, extra, finished, started, textDelta, usage } from '../../src/completion.ts';
+import {
+  choiceFinished,
+  collect,
+  extra,
+  finished,
+  reasoningDelta,
+  started,
+  textDelta,
+  usage,
+} from '../../src/completion.ts';
 import { GatewayError, type Reason } from '../../src/errors.ts';
 import type { Target } from '../../src/providers/target.ts';
 import { ProviderRecord } from '../../src/routing/observations.ts';
@@ -48,6 +57,20 @@ describe('first to commit', () => {
     expect(completion.id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);
     expect(completion.cost?.totalUsd).toBeCloseTo(5e-6, 12);
     expect(completion.attempts).toMatchObject([{ provider: 'one', outcome: AttemptOutcome.SUCCEEDED, reason: '' }]);
+  });
+
+  // It looked like "part 1 opened where part 0 was due": encrypted reasoning has no text, and its empty delta was dropped.
+  it('keeps the empty delta that opens a part before the commit, once', async () => {
+    const opening = [started('m'), reasoningDelta(0, 0, ''), reasoningDelta(0, 0, ''), textDelta(0, 1, 'hi')];
+    const steps = [...opening, choiceFinished(0, FinishReason.STOP), finished(undefined)];
+    const events = await all(run([targetOf(scripted('one', steps))]).events);
+    expect(events.map(({ event }) => event.case)).toEqual([
+      'started',
+      'reasoningDelta',
+      'textDelta',
+      'choiceFinished',
+      'finished',
+    ]);
   });
 
   for (const reason of [
