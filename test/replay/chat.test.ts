@@ -1,10 +1,21 @@
+import { create, toJsonString } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CompletionSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { Door, Doors, Outcome } from '../support/doors.ts';
 import { openDoors } from '../support/doors.ts';
 import { brokenLaws } from '../support/event-laws.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { type Expectation, type Oracle, type ReplayServer, recordings, startReplay } from '../support/replay.ts';
-import { loadRecorded, modelOf, providerFor, providerName, type Recorded, type Split, toolsOf } from './recorded.ts';
+import {
+  loadRecorded,
+  modelOf,
+  providerFor,
+  providerName,
+  type Recorded,
+  retired,
+  type Split,
+  toolsOf,
+} from './recorded.ts';
 import { differences, faultsOf } from './same-request.ts';
 
 /** Above this many bytes a stream is cut at every byte at two doors only, unless CI is set: each byte is a packet. */
@@ -14,6 +25,7 @@ const splits: readonly Split[] = ['event', 'random', 'byte'];
 const { oracle, recorded } = recordings.missing
   ? { oracle: undefined as unknown as Oracle, recorded: [] }
   : await loadRecorded('chat');
+const named = recorded.flatMap((each) => (each.recording.id === retired ? [] : [[each.recording.id, each] as const]));
 
 describe.skipIf(recordings.missing)('recorded answers', () => {
   let replay: ReplayServer;
@@ -55,7 +67,7 @@ describe.skipIf(recordings.missing)('recorded answers', () => {
     return { outcome, requestId };
   }
 
-  it.concurrent.each(recorded.map((each) => [each.recording.id, each] as const))(
+  it.concurrent.each(named)(
     '%s comes out equal at every door',
     async (_, each) => {
       const { expectation, recording } = each;
@@ -78,27 +90,36 @@ describe.skipIf(recordings.missing)('recorded answers', () => {
     60_000,
   );
 
-  it.concurrent.each(recorded.map((each) => [each.recording.id, each] as const))(
-    '%s is asked for by a valid request, the same as the recorded one',
-    async (id, each) => {
-      const names = each.expectation.stream ? ['grpc stream', 'openai stream'] : ['connect-json unary', 'openai unary'];
-      const asked: string[] = [];
-      for (const name of names) asked.push((await ask(doors.named(name), each, 'event')).requestId);
-      const requests = await replay.requests(id);
-      const sent = asked.map(
-        (requestId) => requests.find(({ headers }) => headers['x-request-id'] === requestId)?.bodyJson,
-      );
+  it.concurrent.each(named)('%s is asked for by a valid request, the same as the recorded one', async (id, each) => {
+    const names = each.expectation.stream ? ['grpc stream', 'openai stream'] : ['connect-json unary', 'openai unary'];
+    const asked: string[] = [];
+    for (const name of names) asked.push((await ask(doors.named(name), each, 'event')).requestId);
+    const requests = await replay.requests(id);
+    const sent = asked.map(
+      (requestId) => requests.find(({ headers }) => headers['x-request-id'] === requestId)?.bodyJson,
+    );
 
-      expect(sent.map(faultsOf)).toEqual([[], []]);
-      const { body, body_trimmed } = each.recording.request as {
-        body?: Record<string, unknown>;
-        body_trimmed?: boolean;
-      };
-      if (Array.isArray(body?.messages) && !body_trimmed) {
-        expect(differences(body, sent[1] as Record<string, unknown>)).toEqual([]);
-      }
-    },
-  );
+    expect(sent.map(faultsOf)).toEqual([[], []]);
+    const { body, body_trimmed } = each.recording.request as {
+      body?: Record<string, unknown>;
+      body_trimmed?: boolean;
+    };
+    if (Array.isArray(body?.messages) && !body_trimmed) {
+      expect(differences(body, sent[1] as Record<string, unknown>)).toEqual([]);
+    }
+  });
+
+  it('a retired service is refused once, and then not asked again', async () => {
+    const each = recorded.find(({ recording }) => recording.id === retired);
+    if (!each) throw new Error(`${retired} is gone`);
+    const door = doors.named('openai unary');
+    const first = await ask(door, each, 'event');
+    const second = await ask(door, each, 'event');
+    expect(first.outcome.failure).toMatchObject({ status: 502, reason: 'provider_misconfigured' });
+    expect(second.outcome.failure).toMatchObject({ status: 503, reason: 'no_provider_available' });
+    expect(second.outcome.failure?.message).toContain('shut down on 2026-07-30');
+    expect(await replay.requests(retired)).toHaveLength(1);
+  });
 });
 
 /** What keeps an outcome from being what the oracle expects; undefined: nothing. */
@@ -139,7 +160,9 @@ function nativeFields(door: Door, expectation: Expectation): Expectation {
 
 /** Whether all doors that answered whole say the same. */
 function disagreements(answers: readonly Outcome[]): string[] {
-  const whole = answers.filter(({ completion, failure }) => completion && !failure);
-  const said = new Set(whole.map(({ told, completion }) => JSON.stringify([completion?.choices, told.usage])));
-  return said.size > 1 ? [`${said.size} different answers`] : [];
+  const whole = answers.flatMap(({ completion, failure }) => (completion && !failure ? [completion] : []));
+  const said = whole.map(({ model, choices, usage, extraJson }) =>
+    toJsonString(CompletionSchema, create(CompletionSchema, { model, choices, extraJson, ...(usage && { usage }) })),
+  );
+  return said.flatMap((each) => (each === said[0] ? [] : [`${each} is not ${said[0]}`]));
 }

@@ -28,6 +28,9 @@ function basePath({ request }: Recording, gatewayKind: string): string {
   return /^(.*)\/(chat\/completions|embeddings|models)$/.exec(path)?.[1] ?? usual[gatewayKind] ?? '/v1';
 }
 
+/** Recorded after GitHub Models was retired: one such answer disables the provider, so that it cannot be asked at every door. */
+export const retired = 'syn-github-410-retired';
+
 export function modelOf({ expectation, recording }: Recorded): string {
   return expectation.model || String(recording.request.body?.model ?? 'replay-model');
 }

@@ -4,7 +4,7 @@ type Json = Record<string, unknown>;
  * What differs between the request that was recorded and the one that the gateway sent: a path, what was there, what is there.
  *
  * Left aside is what the contract lets the gateway say in another way: a text as a string or as a part, a limit by its newer
- * name, `stop` as a list, and the words that answers carry and requests do not take back.
+ * name, `stop` as a list, one answer by no number, nothing by an empty text or list, and the words that answers carry and requests do not take back.
  */
 export function differences(recorded: Json, sent: Json): string[] {
   return compare('', plain(recorded), plain(sent));
@@ -22,9 +22,10 @@ const answerOnly = [
 ];
 
 function plain(body: Json): Json {
-  const { max_tokens, max_completion_tokens, stop, messages, ...rest } = without(body, byTheCall);
+  const { max_tokens, max_completion_tokens, stop, messages, n, ...rest } = without(body, byTheCall);
   return without({
     ...rest,
+    n: n === 1 ? undefined : n,
     limit: max_completion_tokens ?? max_tokens,
     stop: typeof stop === 'string' ? [stop] : stop,
     messages: (messages as Json[]).map(plainMessage),
@@ -46,15 +47,18 @@ function plainContent(content: unknown): unknown {
   return content.every(({ type }) => type === 'text') ? content.map(({ text }) => text).join('') || undefined : content;
 }
 
-/** A copy without these keys, and without what is null or unset. */
+/** A copy without these keys, and without what is unset or as good as unset. */
 function without(value: Json, keys: readonly string[] = []): Json {
-  const kept = Object.entries(value).filter(([key, own]) => !keys.includes(key) && own !== null && own !== undefined);
-  return Object.fromEntries(kept);
+  return Object.fromEntries(Object.entries(value).filter(([key, own]) => !keys.includes(key) && !isUnset(own)));
+}
+
+function isUnset(value: unknown): boolean {
+  return value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0);
 }
 
 function compare(path: string, was: unknown, is: unknown): string[] {
   if (isObject(was) && isObject(is)) {
-    const keys = new Set([...Object.keys(was), ...Object.keys(is)]);
+    const keys = new Set([...Object.keys(without(was)), ...Object.keys(without(is))]);
     return [...keys].flatMap((key) => compare(path ? `${path}.${key}` : key, was[key], is[key]));
   }
   if (Array.isArray(was) && Array.isArray(is) && was.length === is.length) {
