@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Registry } from '@bufbuild/protobuf';
 import { base64Decode } from '@bufbuild/protobuf/wire';
 import {
   Code,
@@ -16,11 +17,13 @@ import type { Logger } from 'pino';
 import { leftKey } from './arrival.ts';
 import { decodeShallowJson } from './json-depth.ts';
 import { refuseRpc } from './refusal.ts';
-import { writeAnswer } from './write-answer.ts';
+import { fieldsOf, writeAnswer } from './write-answer.ts';
 
 /** What an RPC door is made with, beside connect's own options. */
 export interface RpcAdapterOptions extends Omit<ConnectRouterOptions, 'acceptCompression' | 'jsonOptions'> {
   readonly routes: (router: ConnectRouter) => void;
+  /** Knows the messages that travel in a `google.protobuf.Any`, in JSON. */
+  readonly registry?: Registry;
   readonly writeStallMs: number;
   readonly log: Logger;
   /** Sees each error once more before it is written, those that connect-es made by itself too. */
@@ -37,12 +40,17 @@ export type RpcHandler = (request: IncomingMessage, response: ServerResponse, pa
  * flow control, destroys the connection when it refuses a message of unknown size, throws where nobody catches on a `Host` that is
  * no host, and logs to the console.
  */
-export function createRpcHandler({ routes, writeStallMs, log, onError, ...options }: RpcAdapterOptions): RpcHandler {
+export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler {
+  const { routes, registry, writeStallMs, log, onError, ...options } = adapterOptions;
   const router = createConnectRouter({
     ...options,
     acceptCompression: [compressionGzip, compressionBrotli],
     // Unknown fields are mistakes to be told of. Connect takes the decoder from here, though its types do not say so.
-    jsonOptions: { ignoreUnknownFields: false, textDecoder: { decode: decodeShallowJson } } as JsonOptions,
+    jsonOptions: {
+      ignoreUnknownFields: false,
+      textDecoder: { decode: decodeShallowJson },
+      ...(registry && { registry }),
+    } as JsonOptions,
     async requestGate(context) {
       watchErrors(context, onError);
       await options.requestGate?.(context);
@@ -64,6 +72,15 @@ export function createRpcHandler({ routes, writeStallMs, log, onError, ...option
     }
   };
 }
+
+/** A timer set for longer fires at once: such a deadline is none, and the configured ones are shorter anyway. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** The headers with the caller's deadline, and the milliseconds of the units they are given in. */
+const deadlines: Record<string, Record<string, number>> = {
+  'connect-timeout-ms': {},
+  'grpc-timeout': { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 0.001, n: 0.000_001 },
+};
 
 type JsonOptions = NonNullable<ConnectRouterOptions['jsonOptions']>;
 
@@ -111,6 +128,12 @@ async function serve(
     signal: left.signal,
     contextValues: createContextValues().set(leftKey, left.signal),
   } satisfies UniversalServerRequest);
+  if (answer.body === undefined) {
+    // Connect has no words for what is wrong before it knows the protocol.
+    const message = answer.status === 505 ? 'this rpc needs HTTP/2' : 'the encoding of the message is not spoken here';
+    refuseRpc(request, response, { httpStatus: answer.status, message, headers: fieldsOf(answer.header) });
+    return;
+  }
   await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
 }
 
@@ -120,6 +143,10 @@ function headersOf({ headers }: IncomingMessage): Headers {
     if (value === undefined || name.startsWith(':')) continue;
     if (Array.isArray(value)) for (const one of value) result.append(name, one);
     else result.set(name, value);
+  }
+  for (const [name, unitsMs] of Object.entries(deadlines)) {
+    const [, amount, unit = 'm'] = /^(\d+)([HMSmun]?)$/.exec(result.get(name) ?? '') ?? [];
+    if (Number(amount) * (unitsMs[unit] ?? 1) > LONGEST_TIMER_MS) result.delete(name);
   }
   return result;
 }

@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Code } from '@connectrpc/connect';
 import { requestIdOf } from '../call.ts';
 
-/** Why a request never becomes a call. gRPC has one code for all of it, UNIMPLEMENTED; HTTP has several statuses. */
+/** Why a request never becomes a call. */
 export interface Refusal {
-  readonly httpStatus: 404 | 405 | 415;
+  readonly httpStatus: number;
   readonly message: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -26,10 +26,12 @@ export function refuseRpc(request: IncomingMessage, response: ServerResponse, re
     });
     response.end();
   } else {
-    const body = JSON.stringify({ code: 'unimplemented', message });
+    // As a client reads these statuses when they come without words of Connect: the conformance suite insists.
+    const code = httpStatus === 404 ? 'unimplemented' : 'unknown';
+    const body = JSON.stringify({ code, message });
     response.writeHead(httpStatus, {
       ...always,
-      'content-type': 'application/json',
+      'content-type': 'application/json; charset=utf-8',
       'content-length': Buffer.byteLength(body),
     });
     response.end(request.method === 'HEAD' ? undefined : body);

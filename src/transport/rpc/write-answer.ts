@@ -63,7 +63,7 @@ function cut(response: ServerResponse | Http2ServerResponse): void {
   else response.destroy();
 }
 
-/** Connect joins the values of a header with a comma. */
-function fieldsOf(headers: Headers | undefined): Record<string, string> {
+/** Headers as Node takes them; `Headers` has joined repeated values with a comma. */
+export function fieldsOf(headers: Headers | undefined): Record<string, string> {
   return Object.fromEntries(headers ?? []);
 }
