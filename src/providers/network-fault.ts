@@ -2,8 +2,10 @@ import { GatewayError, type Reason } from '../errors.ts';
 
 /** What a failed connection means to the caller, in words that name neither address nor port. The cause is for the log. */
 export function networkFault(provider: string, cause: Error & { code?: string }, answered: boolean): GatewayError {
-  const [reason, message] = judge(provider, cause.code ?? '', answered);
-  return new GatewayError(reason, message, { provider, cause });
+  // undici's parser gives its errors no code, and the bytes that it stumbled over, which belong in no log.
+  const isUnparsable = cause.name === 'HTTPParserError';
+  const [reason, message] = judge(provider, isUnparsable ? 'HPE' : (cause.code ?? ''), answered);
+  return new GatewayError(reason, message, { provider, cause: isUnparsable ? new Error(cause.message) : cause });
 }
 
 function judge(provider: string, code: string, answered: boolean): [Reason, string] {
@@ -18,11 +20,7 @@ function judge(provider: string, code: string, answered: boolean): [Reason, stri
   if (code === 'UND_ERR_INVALID_ARG') {
     return ['provider_misconfigured', `the key, headers or base URL of ${provider} cannot be sent`];
   }
-  if (
-    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' ||
-    code === 'UND_ERR_HEADERS_OVERFLOW' ||
-    code.startsWith('HPE_')
-  ) {
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' || code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE') {
     return ['provider_protocol', `the answer of ${provider} is not valid HTTP`];
   }
   // An orderly close in the middle of an answer is a truncated answer; a reset is the network's.

@@ -30,32 +30,32 @@ export function readUsage(value: unknown): ReadUsage | undefined {
   // xAI counts reasoning beside the completion: only its total has both.
   if (reasoning && count(value.total_tokens) === promptTokens + completionTokens + reasoning)
     completionTokens += reasoning;
-  const optional = {
-    cachedPromptTokens:
-      count(prompt.cached_tokens) ?? count(value.prompt_cache_hit_tokens) ?? count(value.cached_tokens),
-    cacheWritePromptTokens: count(prompt.cache_write_tokens) ?? count(value.cache_creation_input_tokens),
-    reasoningTokens: reasoning,
-    promptAudioTokens: count(prompt.audio_tokens),
-    completionAudioTokens: count(completion.audio_tokens),
-    acceptedPredictionTokens: count(completion.accepted_prediction_tokens),
-    rejectedPredictionTokens: count(completion.rejected_prediction_tokens),
-  };
   const usage: Usage = {
     $typeName: 'llmgateway.v1.Usage',
     promptTokens,
     completionTokens,
     totalTokens: promptTokens + completionTokens,
     estimated: false,
-    ...given(optional),
   };
+  set(usage, 'cachedPromptTokens', prompt.cached_tokens ?? value.prompt_cache_hit_tokens ?? value.cached_tokens);
+  set(usage, 'cacheWritePromptTokens', prompt.cache_write_tokens ?? value.cache_creation_input_tokens);
+  set(usage, 'reasoningTokens', reasoning);
+  set(usage, 'promptAudioTokens', prompt.audio_tokens);
+  set(usage, 'completionAudioTokens', completion.audio_tokens);
+  set(usage, 'acceptedPredictionTokens', completion.accepted_prediction_tokens);
+  set(usage, 'rejectedPredictionTokens', completion.rejected_prediction_tokens);
   return { usage, rest: restOf(value, prompt, completion) };
 }
 
-/** Only what is known: an unset field differs from 0. */
-function given<Fields extends Record<string, number | undefined>>(fields: Fields): { [Name in keyof Fields]?: number } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [Name in keyof Fields]?: number;
-  };
+type OptionalCount = Exclude<
+  keyof Usage,
+  '$typeName' | '$unknown' | 'promptTokens' | 'completionTokens' | 'totalTokens' | 'estimated'
+>;
+
+/** Set what is known: an unset field differs from 0. */
+function set(usage: Usage, field: OptionalCount, value: unknown): void {
+  const tokens = count(value);
+  if (tokens !== undefined) usage[field] = tokens;
 }
 
 function restOf(value: JsonObject, prompt: JsonObject, completion: JsonObject): JsonObject | undefined {

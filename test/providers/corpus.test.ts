@@ -6,6 +6,7 @@ import { EmbeddingRequestSchema, type EmbeddingResult } from '../../gen/llmgatew
 import { CompletionFold } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { ProviderKindName } from '../../src/providers/registry.ts';
+import { brokenLaws } from '../support/event-laws.ts';
 import { callOf, eventsOf, providerAt, question, replayFolder, startReplay } from './support.ts';
 
 /** A recorded exchange, and the parts of the oracle that read it on their own. */
@@ -114,6 +115,8 @@ describe.skipIf(!oracle)('recorded exchanges', () => {
       const text = told.map(({ event }) => (event.case === 'textDelta' ? event.value.text : '')).join('');
       return expected.error_at === 'midstream' ? firstDiff(expected, { text }, ['text']) : null;
     }
+    const broken = brokenLaws(events);
+    if (broken.length > 0) return broken.join('; ');
     if (mustFail(expected)) return `succeeded, want ${JSON.stringify(expected.error_class)}`;
     return firstDiff(expected, inOracleWords(fold.result()));
   }
