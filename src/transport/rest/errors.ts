@@ -42,20 +42,15 @@ export function errorHeaders(error: GatewayError): Headers {
   return headers;
 }
 
-/** The same error with its fields named in the caller's words. */
+/** The same error with its fields named in the caller's words, in the message too where it begins with a field's name. */
 export function renamed(error: GatewayError, nameOf: (field: string) => string): GatewayError {
-  if (error.violations.length === 0) return error;
+  const [first] = error.violations;
+  if (!first) return error;
   const violations = error.violations.map(({ field, description }) => ({ field: nameOf(field), description }));
-  const message = violations.map(({ field, description }) => `${field}: ${description}`).join('; ');
-  const { reason, retryAfterMs, provider, providerCode, providerStatus, cause } = error;
-  const copy = new GatewayError(reason, message, {
-    retryAfterMs,
-    provider,
-    providerCode,
-    providerStatus,
-    violations,
-    cause,
-  });
+  const message = error.message.startsWith(`${first.field}: `)
+    ? violations.map(({ field, description }) => `${field}: ${description}`).join('; ')
+    : error.message;
+  const copy = new GatewayError(error.reason, message, { ...error, violations, cause: error.cause });
   copy.attempts = error.attempts;
   return copy;
 }
