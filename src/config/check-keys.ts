@@ -1,20 +1,19 @@
 import type { Config } from '../../gen/llmgateway/v1/config_pb.ts';
 import type { Findings } from './findings.ts';
-import { show, showChoice, suggest } from './show.ts';
+import { showChoice, suggest } from './show.ts';
 
 /** Refuse tiers that share a name, keys of tiers that are not there, and one key under two entries. */
 export function checkKeys({ keys, limits }: Config, findings: Findings): void {
   const tiers = new Map<string, string>();
   for (const [index, { name }] of (limits?.tiers ?? []).entries()) {
-    const path = `limits.tiers[${index}]`;
-    const before = tiers.get(name);
-    if (before) findings.refuse(`${path}.name`, `the name ${show(name)} is taken by ${before}`);
-    else tiers.set(name, path);
+    findings.refuseTaken(`limits.tiers[${index}].name`, name, tiers);
   }
+  // A tier without a name may be the one that is meant.
+  const areComplete = limits?.tiers.every(({ name }) => name !== '');
   const digests = new Map<string, string>();
   for (const [index, { tier, sha256 }] of keys.entries()) {
     const path = `keys[${index}]`;
-    if (!tiers.has(tier) && !tiers.has('')) {
+    if (areComplete && !tiers.has(tier)) {
       findings.refuse(`${path}.tier`, problemWithTier(tier, [...tiers.keys()], findings.origin(`${path}.tier`)?.text));
     }
     const origin = findings.origin(path);

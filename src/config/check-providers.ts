@@ -19,9 +19,7 @@ export function checkProviders(
   const taken = new Map<string, string>();
   for (const [index, provider] of providers.entries()) {
     const path = `providers[${index}]`;
-    const before = taken.get(provider.name);
-    if (before) findings.refuse(`${path}.name`, `the name ${show(provider.name)} is taken by ${before}`);
-    else if (provider.name !== '') taken.set(provider.name, path);
+    findings.refuseTaken(`${path}.name`, provider.name, taken);
     checkBaseUrl(provider, path, findings);
     if (!switchedOff.has(provider.name)) checkHasKey(provider, path, findings);
     checkKeys(provider, path, findings);
@@ -35,12 +33,12 @@ function checkBaseUrl({ baseUrl, kind }: ProviderConfig, path: string, findings:
     if (kind === ProviderKind.OPENAI_COMPATIBLE) findings.refuse(at, 'is required for the kind openai_compatible');
     return;
   }
-  const problem = problemWithBaseUrl(baseUrl);
+  const problem = problemWithBaseUrl(baseUrl, findings.shown(at, baseUrl));
   if (problem) findings.refuse(at, problem);
 }
 
 /** Of a URL with a user or a query nothing is shown: that is where keys are put by mistake. */
-function problemWithBaseUrl(text: string): string | undefined {
+function problemWithBaseUrl(text: string, shown: string): string | undefined {
   const url = URL.parse(text);
   if (text.includes('@') && (url === null || url.username !== '' || url.password !== '')) {
     return 'must not hold a user name or password; give the key as api_key';
@@ -48,8 +46,9 @@ function problemWithBaseUrl(text: string): string | undefined {
   if (text.includes('?')) return 'must not have a query ("?"); give a key as api_key, or anything else in headers';
   if (text.includes('#')) return 'must not have a fragment ("#")';
   if (url && /^https?:\/\/[^/\s\\]/i.test(text) && !/[\s\\]/.test(text)) return undefined;
-  const fix = /^[a-z0-9.-]+(?::\d+)?(?:\/|$)/i.test(text) ? `; did you mean ${show(`http://${text}`)}?` : '';
-  return `must be an http or https URL, not ${show(text)}${fix}`;
+  const isNear = /^[a-z0-9.-]+(?::\d+)?(?:\/|$)/i.test(text) && shown === show(text);
+  const fix = isNear ? `; did you mean ${show(`http://${text}`)}?` : '';
+  return `must be an http or https URL, not ${shown}${fix}`;
 }
 
 function checkHasKey(provider: ProviderConfig, path: string, findings: Findings): void {

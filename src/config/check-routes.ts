@@ -9,7 +9,7 @@ import {
 } from '../../gen/llmgateway/v1/config_pb.ts';
 import { formatDuration } from './durations.ts';
 import type { Findings } from './findings.ts';
-import { show, suggest } from './show.ts';
+import { suggest } from './show.ts';
 
 /** Refuse models and routes that contradict each other or name providers that are not there. */
 export function checkRoutes(config: Config, switchedOff: ReadonlyMap<string, string>, findings: Findings): void {
@@ -21,17 +21,16 @@ export function checkRoutes(config: Config, switchedOff: ReadonlyMap<string, str
     const identity = JSON.stringify([provider, id]);
     const before = models.get(identity);
     if (before)
-      findings.refuse(`${path}.id`, `the model ${show(id)} of ${show(provider)} is given by ${before} already`);
+      findings.refuse(`${path}.id`, `the same provider's ${findings.shown(`${path}.id`, id)} is given by ${before}`);
     else models.set(identity, path);
   }
   const routes = new Map<string, string>();
   for (const [index, route] of config.routes.entries()) {
     const path = `routes[${index}]`;
-    const before = routes.get(route.model);
-    if (before) findings.refuse(`${path}.model`, `the name ${show(route.model)} is taken by ${before}`);
-    else if (route.model !== '') routes.set(route.model, path);
-    for (const [at, target] of route.targets.entries())
+    findings.refuseTaken(`${path}.model`, route.model, routes);
+    for (const [at, target] of route.targets.entries()) {
       checkProvider(`${path}.targets[${at}].provider`, target.provider);
+    }
     checkRoute(route, path, config, findings);
   }
 }
@@ -45,21 +44,23 @@ function providerCheck({ providers }: Config, switchedOff: ReadonlyMap<string, s
     if (name === '' || usable.includes(name) || !areComplete) return;
     const variable = switchedOff.get(name);
     const why = variable ? `; ${variable} switches it off` : suggest(name, usable);
-    findings.refuse(path, `unknown provider ${show(name)}${why}`);
+    findings.refuse(path, `unknown provider ${findings.shown(path, name)}${why}`);
   };
 }
 
 function checkRoute(route: RouteConfig, path: string, { providers, retry }: Config, findings: Findings): void {
   const stars = route.model.split('*').length - 1;
-  if (stars > 1) findings.refuse(`${path}.model`, `must have at most 1 "*", not ${stars} as in ${show(route.model)}`);
+  if (stars > 1) {
+    const shown = findings.shown(`${path}.model`, route.model);
+    findings.refuse(`${path}.model`, `must have at most 1 "*", not ${stars} as in ${shown}`);
+  }
   for (const [index, target] of route.targets.entries()) {
     const provider = providers.find(({ name }) => name === target.provider);
     // Under a wildcard the target is asked for the very name that the caller used.
     if (target.model !== '' || stars > 0 || !provider || hasModel(provider)) continue;
-    findings.refuse(
-      `${path}.targets[${index}].model`,
-      `is required: the provider ${show(provider.name)} has no default_model`,
-    );
+    const at = `${path}.targets[${index}]`;
+    const shown = findings.shown(`${at}.provider`, target.provider);
+    findings.refuse(`${at}.model`, `is required: the provider ${shown} has no default_model`);
   }
   if (route.targets.length > 0 && route.targets.every(({ weight }) => weight === 0)) {
     findings.refuse(`${path}.targets`, 'must have at least 1 target with a weight above 0, and all weights are 0');

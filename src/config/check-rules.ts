@@ -6,9 +6,11 @@ import type { Findings } from './findings.ts';
 import { showChoice } from './show.ts';
 import { wordsOf } from './words.ts';
 
+const validator = createValidator();
+
 /** Refuse what breaks the rules written beside the fields in config.proto. */
 export function checkRules(config: Config, findings: Findings): void {
-  const result = createValidator().validate(ConfigSchema, config);
+  const result = validator.validate(ConfigSchema, config);
   if (result.kind === 'error') throw result.error;
   for (const violation of result.violations ?? []) {
     const path = pathToString(violation.field);

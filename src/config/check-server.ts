@@ -10,28 +10,32 @@ import { show } from './show.ts';
 export function checkServer(server: ServerConfig | undefined, findings: Findings): void {
   if (!server) return;
   if (isIP(server.host) === 0 && !/^[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(server.host)) {
-    findings.refuse('server.host', `must be an IP address or a host name, without port, not ${show(server.host)}`);
+    const shown = findings.shown('server.host', server.host);
+    findings.refuse('server.host', `must be an IP address or a host name, without port, not ${shown}`);
   }
   for (const [index, origin] of server.corsOrigins.entries()) {
-    const problem = problemWithOrigin(origin);
-    if (problem) findings.refuse(`server.cors_origins[${index}]`, problem);
+    const path = `server.cors_origins[${index}]`;
+    const problem = problemWithOrigin(origin, findings.shown(path, origin));
+    if (problem) findings.refuse(path, problem);
   }
   for (const [index, network] of server.trustedProxies.entries()) {
     if (isNetwork(network)) continue;
-    const problem = `must be an IP address or a network such as 10.0.0.0/8, not ${show(network)}`;
-    findings.refuse(`server.trusted_proxies[${index}]`, problem);
+    const path = `server.trusted_proxies[${index}]`;
+    const shown = findings.shown(path, network);
+    findings.refuse(path, `must be an IP address or a network such as 10.0.0.0/8, not ${shown}`);
   }
   if (server.tls) checkTls(server.tls, findings);
 }
 
-function problemWithOrigin(origin: string): string | undefined {
+function problemWithOrigin(origin: string, shown: string): string | undefined {
   if (origin === '*') return undefined;
   const expected = 'must be * or an origin such as https://app.example.com';
-  if (origin.includes('*')) return `${expected}, not ${show(origin)}; patterns are not supported`;
+  if (origin.includes('*')) return `${expected}, not ${shown}; patterns are not supported`;
   const url = URL.parse(origin);
-  if (url && /^https?:$/.test(url.protocol) && url.origin === origin) return undefined;
-  const fix = url && /^https?:$/.test(url.protocol) ? `; did you mean "${url.origin}"?` : '';
-  return `${expected}, not ${show(origin)}${fix}`;
+  if (url && /^https?:$/.test(url.protocol) && url.origin === origin.toLowerCase()) return undefined;
+  const isNear = url && /^https?:$/.test(url.protocol) && shown === show(origin);
+  const fix = isNear ? `; did you mean "${url.origin}"?` : '';
+  return `${expected}, not ${shown}${fix}`;
 }
 
 function isNetwork(text: string): boolean {
@@ -48,7 +52,7 @@ function checkTls({ certFile, keyFile }: TlsConfig, findings: Findings): void {
     createSecureContext({ cert, key });
   } catch (error) {
     const reason = (error as Error).message.split('::').at(-1);
-    findings.refuse('server.tls', `${show(certFile)} and ${show(keyFile)} are no certificate with its key: ${reason}`);
+    findings.refuse('server.tls', `cert_file and key_file are no certificate with its key: ${reason}`);
   }
 }
 
@@ -57,7 +61,7 @@ function readPem(file: string, path: string, findings: Findings): Buffer | undef
   try {
     return readFileSync(file);
   } catch (error) {
-    findings.refuse(path, `cannot read ${show(file)}: ${(error as NodeJS.ErrnoException).code}`);
+    findings.refuse(path, `cannot read ${findings.shown(path, file)}: ${(error as NodeJS.ErrnoException).code}`);
     return undefined;
   }
 }
@@ -71,10 +75,10 @@ export function checkState(state: StateConfig | undefined, findings: Findings): 
     findings.refuse('state.redis_url', 'must be a URL such as redis://localhost:6379/0 or rediss://…');
   }
   if (sqlitePath === '') return;
-  const folder = dirname(sqlitePath);
-  if (!existsSync(folder)) {
-    findings.refuse('state.sqlite_path', `the folder ${show(folder)} of ${show(sqlitePath)} does not exist`);
+  const shown = findings.shown('state.sqlite_path', sqlitePath);
+  if (!existsSync(dirname(sqlitePath))) {
+    findings.refuse('state.sqlite_path', `the folder of ${shown} does not exist`);
   } else if (statSync(sqlitePath, { throwIfNoEntry: false })?.isDirectory()) {
-    findings.refuse('state.sqlite_path', `must be a file, and ${show(sqlitePath)} is a folder`);
+    findings.refuse('state.sqlite_path', `must be a file, and ${shown} is a folder`);
   }
 }

@@ -1,4 +1,5 @@
 import { ConfigError, type Problem } from './problems.ts';
+import { show } from './show.ts';
 
 /** Where a setting was given, and how it was written there. */
 export interface Origin {
@@ -37,6 +38,12 @@ export class Findings {
     return origin !== undefined && !origin.isEmpty;
   }
 
+  /** A setting's text as messages may show it: as it was written, so that no `${NAME}` gives away what it stands for. */
+  shown(path: string, text: string): string {
+    const origin = this.#origins.get(path);
+    return origin === undefined ? show(text) : (origin.text ?? 'what was given');
+  }
+
   /** The paths of all settings that were given, with their origins. */
   given(): [path: string, origin: Origin][] {
     return [...this.#origins].filter(([, { isEmpty }]) => !isEmpty);
@@ -58,6 +65,13 @@ export class Findings {
       const place = line ?? origin?.line;
       this.#problems.push({ path, message, ...(place === undefined ? {} : { line: place }) });
     }
+  }
+
+  /** Refuse a name that is among those taken, which map to the paths that took them; otherwise it is taken from now on. */
+  refuseTaken(path: string, name: string, taken: Map<string, string>): void {
+    const before = taken.get(name);
+    if (before) this.refuse(path, `the name ${this.shown(path, name)} is taken by ${before}`);
+    else if (name !== '') taken.set(name, path.slice(0, path.lastIndexOf('.')));
   }
 
   /** Add a problem with a key rather than with its value, which may have others. */

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { describeConfig, loadConfig } from '../../src/config.ts';
+import { load } from './load.ts';
+
+const digest = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08';
+
+const yaml = `
+server: { host: "::1", port: 81, cors_origins: [] }
+providers:
+  - { name: main, kind: groq, api_key: sk-secret, timeouts: { connect: 1s }, limits: { max_concurrent: 5 } }
+  - { name: other, kind: openai_compatible, base_url: http://other/v1, api_keys: [sk-secret, b] }
+routes:
+  - model: fast
+    strategy: failover
+    targets: [{ provider: main }, { provider: ollama, model: m, weight: 2 }]
+    timeouts: { total: 60s, idle: 800ms }
+    retry: { attempts: 1 }
+    cache: { enabled: true }
+  - { model: "gpt-*", targets: [{ provider: other }] }
+retry: { attempts: 4 }
+limits: { tiers: [{ name: premium, tokens_per_minute: 1000 }] }
+keys:
+  - { name: team, sha256: ${digest}, tier: premium, models: [fast], budget_usd: 5, expires: 2027-01-01 }
+`;
+
+describe('describeConfig', () => {
+  it('tells what listens, what binds to which route, and who may call', () => {
+    expect(describeConfig(load(yaml, { GATEWAY_ADMIN_KEY: 'sk-secret' }))).toBe(
+      `listens on http://[::1]:81
+  at most 1000 calls in flight and 20971520 bytes a body
+  headers within 10s, requests within 30s, drains for 25s
+  pages that may call: none
+
+providers
+  main: groq at https://api.groq.com/openai/v1
+    default model: openai/gpt-oss-120b; keys: 1; fields it cannot take: error
+    limits: 5 calls in flight
+  other: openai_compatible at http://other/v1
+    default model: none; keys: 2; fields it cannot take: error
+  ollama: ollama at http://127.0.0.1:11434, if it answers
+    default model: llama3.2; keys: 0; fields it cannot take: error
+
+routes
+  fast: failover [route]
+    -> main/openai/gpt-oss-120b, weight 1; connect 1s [provider], attempt 60s, first token 30s, with reasoning 120s, idle 800ms [route]
+    -> ollama/m, weight 2; connect 3s, attempt 60s, first token 120s, idle 800ms [route]
+    whole call: 60s [route]
+    attempts: 1 a target, 1 in all [route]
+    cache: on, for 300s [route]
+  gpt-*: round_robin
+    -> other/*, weight 1; connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
+    whole call: 120s, streamed 600s, at /completion 30s
+    attempts: 2 a target, 4 in all
+    cache: off
+  any other model: round_robin, with fallback
+    each attempt: connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
+    whole call: 120s, streamed 600s, at /completion 30s
+    attempts: 2 a target, 4 in all; when rate limited: failover
+    cache: off
+
+limits
+  by key; all callers together: any number of calls a minute, any number a second
+  tier premium: 500 calls at once, 5 a second, 1000 tokens a minute
+  tier default: 100 calls at once, 1 a second
+  tier enterprise: 1000 calls at once, 10 a second
+
+keys
+  team: tier premium; models fast; 5 USD each 30d; until 2027-01-01T00:00:00.000Z
+  GATEWAY_ADMIN_KEY: admin
+
+notices
+  providers[].limits: not in effect yet
+  routes[].targets[].weight: not in effect yet
+  routes[].retry: not in effect yet
+  routes[].cache: not in effect yet
+  retry: not in effect yet
+  limits: not in effect yet
+  keys[].budget_usd: not in effect yet`,
+    );
+  });
+
+  it('tells that anyone may call where no key is configured', () => {
+    expect(describeConfig(loadConfig({ environment: {} }))).toContain('\nkeys\n  none: anyone may call');
+  });
+});
