@@ -49,7 +49,6 @@ export interface AppOptions {
 
 /** The start does not wait longer than this to learn whether an Ollama answers. */
 const DETECTION_AT_START_MS = 500;
-const FIRST_BYTE_TIMEOUT_MS = 10_000;
 /** What is left of answers, once the calls are over, gets this long to be sent. */
 const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
@@ -83,7 +82,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
     limits: {
       headerTimeoutMs: milliseconds(config.server?.headerTimeout),
       requestTimeoutMs: milliseconds(config.server?.requestTimeout),
-      firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+      firstByteTimeoutMs: milliseconds(config.server?.headerTimeout),
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
     },
     log,
