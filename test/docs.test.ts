@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../src/config.ts';
+import { startGateway } from './support/gateway.ts';
 
 const root = new URL('..', import.meta.url).pathname;
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md'], { cwd: root }).sort();
@@ -27,6 +28,25 @@ describe('the pages', () => {
     const links = [...textOf(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1] ?? '');
     const missing = links.filter((link) => !existsSync(join(root, dirname(page), link)));
     expect(missing).toEqual([]);
+  });
+
+  it('answer by the README’s commands what the README prints', async () => {
+    const { url, close } = await startGateway({});
+    const [, curl, grpcurl] = blocks('README.md', 'bash').map((block) => block.replaceAll(/\\\n */g, ''));
+    const printed = blocks('README.md', 'json').map((block) => /"(?:content|outputText)": "(.*)"/.exec(block)?.[1]);
+    const paths = [
+      /^curl http:\/\/localhost:8080(\S+)/.exec(curl ?? '')?.[1],
+      `/${/localhost:8080 (\S+)/.exec(grpcurl ?? '')?.[1]}`,
+    ];
+    const said: string[] = [];
+    for (const [index, command] of [curl, grpcurl].entries()) {
+      const body = /-d '(.*?)'/.exec(command ?? '')?.[1] ?? '';
+      const headers = { 'content-type': 'application/json' };
+      const answer = await (await fetch(`${url}${paths[index]}`, { method: 'POST', headers, body })).json();
+      said.push(answer.outputText ?? answer.choices[0].message.content);
+    }
+    await close();
+    expect(said).toEqual(printed);
   });
 
   const configurations = pages.flatMap((page) =>
