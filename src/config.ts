@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type Config, ConfigSchema } from '../gen/llmgateway/v1/config_pb.ts';
+import { ConfigSchema } from '../gen/llmgateway/v1/config_pb.ts';
 import { checkKeys } from './config/check-keys.ts';
 import { checkProviders } from './config/check-providers.ts';
 import { checkBounds, checkRoutes } from './config/check-routes.ts';
@@ -8,12 +8,14 @@ import { checkServer, checkState } from './config/check-server.ts';
 import { readConfigFile } from './config/config-file.ts';
 import { fillDefaults } from './config/defaults.ts';
 import { adminKeyDigest, applyVariables } from './config/environment.ts';
-import { applyProviderVariables, type OllamaMode } from './config/environment-providers.ts';
+import { applyProviderVariables } from './config/environment-providers.ts';
 import { Findings } from './config/findings.ts';
 import type { Environment } from './config/interpolate.ts';
+import type { LoadedConfig } from './config/loaded-config.ts';
 import { noticesOf } from './config/not-in-effect.ts';
 
 export { describeConfig } from './config/describe.ts';
+export type { LoadedConfig } from './config/loaded-config.ts';
 export { ConfigError, formatProblems, type Problem } from './config/problems.ts';
 
 /** What the configuration is made from. */
@@ -22,21 +24,6 @@ export interface ConfigSources {
   readonly file?: string | undefined;
   /** The environment, as `process.env` is. */
   readonly environment: Environment;
-}
-
-/** The configuration as the gateway uses it. */
-export interface LoadedConfig {
-  /** Every default filled in but those that depend on the call (`timeouts.first_token`, `breaker.slow_call`); frozen. */
-  readonly config: Config;
-  /** SHA-256 of GATEWAY_ADMIN_KEY. It does not close the open mode: it is none of `config.keys`. */
-  readonly adminKeySha256?: string;
-  /**
-   * `configured`: the file or a variable asks for it. `detect`: nobody does, and it is used only when it answers. In both cases
-   * it is among `config.providers`, under the name `ollama`.
-   */
-  readonly ollama: OllamaMode;
-  /** One line for each setting that was given and is not in effect yet. */
-  readonly notices: readonly string[];
 }
 
 /**

@@ -7,9 +7,9 @@ import {
   ProviderKind,
   ProviderKindSchema,
 } from '../../gen/llmgateway/v1/config_pb.ts';
-import type { LoadedConfig } from '../config.ts';
 import { describeRoutes } from './describe-routes.ts';
 import { formatDuration as format } from './durations.ts';
+import type { LoadedConfig } from './loaded-config.ts';
 import { wordOf } from './words.ts';
 
 /**
