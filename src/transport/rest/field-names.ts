@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from './fields.ts';
+import { isObject, isSet, type JsonObject } from './fields.ts';
 
 /** Fields of the contract whose names differ from the caller's, by what they begin with. */
 const renames: readonly (readonly [contract: RegExp, name: string])[] = [
@@ -61,7 +61,7 @@ function partField(message: JsonObject, part: number, kind: string): string {
   if (index < contents) return Array.isArray(content) ? `content[${index}]${partNames[kind] ?? kind}` : 'content';
   index -= contents;
   for (const name of ['refusal', 'audio']) {
-    if (message[name] === undefined || message[name] === null) continue;
+    if (!isSet(message[name])) continue;
     if (index === 0) return name;
     index--;
   }

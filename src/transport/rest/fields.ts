@@ -7,6 +7,11 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Whether a field is given: null is unset. */
+export function isSet(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
 /** The error for one wrong field, named in the caller's words. */
 export function wrong(field: string, description: string): GatewayError {
   return new GatewayError('invalid_request', `${field}: ${description}`, { violations: [{ field, description }] });

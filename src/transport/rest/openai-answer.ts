@@ -70,12 +70,17 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
   const calls: ToolCallJson[] = [];
   const annotations: object[] = [];
   const images: object[] = [];
+  const blocks: object[] = [];
   const json: JsonObject = { role: 'assistant', content: null, refusal: null };
   for (const part of message?.parts ?? []) {
     const extras = openaiExtras(part.extraJson);
     const { kind } = part;
     if (kind.case === 'toolCall') {
       calls.push({ ...extras, ...toolCallJson(kind.value) });
+      continue;
+    }
+    if (kind.case === undefined) {
+      if (extras) blocks.push(extras);
       continue;
     }
     if (extras) Object.assign(json, extras);
@@ -93,7 +98,9 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
   json.content = silent ? null : text;
   json.refusal = refusal === '' ? null : refusal;
   if (reasoning !== '') json.reasoning_content = reasoning;
-  if (annotations.length > 0) json.annotations = annotations;
+  if (annotations.length > 0) json.annotations = annotations.concat((json.annotations as object[] | undefined) ?? []);
+  // Content stays a string, as clients expect: what the provider put between its texts stands beside it.
+  if (blocks.length > 0) json.content_blocks = blocks;
   if (images.length > 0) json.images = images;
   const [firstCall] = calls;
   if (firstCall && legacyFunctions) json.function_call = firstCall.function;

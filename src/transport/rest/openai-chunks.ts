@@ -7,6 +7,7 @@ import type {
   Media,
   MediaDelta,
   Started,
+  TextDelta,
   ToolCallDelta,
   Usage,
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
@@ -41,6 +42,8 @@ interface OpenChoice {
   tail: string;
   /** Whether its first delta, which names the role, has been written. */
   opened: boolean;
+  /** The parts that have a kind; extras of any other are an opaque block. */
+  readonly parts: Set<number>;
   /** Ordinal among the tool calls, by part. */
   readonly toolCalls: Map<number, { ordinal: number; custom: boolean }>;
   /** Where in the content each part of text begins, and how long the content is so far, in code points. */
@@ -77,20 +80,12 @@ export class OpenaiChunks implements FrameWriter {
 
   frames({ event }: CompletionEvent): string {
     switch (event.case) {
-      case 'textDelta': {
-        const { choiceIndex, partIndex, text } = event.value;
-        const choice = this.#choice(choiceIndex);
-        if (!choice.textStarts.has(partIndex)) choice.textStarts.set(partIndex, choice.textLength);
-        choice.textLength += codePoints(text);
-        return this.#delta(choice, `"content":${JSON.stringify(text)}`);
-      }
+      case 'textDelta':
+        return this.#text(event.value);
       case 'reasoningDelta':
-        return this.#delta(
-          this.#choice(event.value.choiceIndex),
-          `"reasoning_content":${JSON.stringify(event.value.text)}`,
-        );
+        return this.#delta(this.#part(event.value), `"reasoning_content":${JSON.stringify(event.value.text)}`);
       case 'refusalDelta':
-        return this.#delta(this.#choice(event.value.choiceIndex), `"refusal":${JSON.stringify(event.value.text)}`);
+        return this.#delta(this.#part(event.value), `"refusal":${JSON.stringify(event.value.text)}`);
       case 'toolCallDelta':
         return this.#toolCall(event.value);
       case 'mediaDelta':
@@ -138,6 +133,7 @@ export class OpenaiChunks implements FrameWriter {
       head: '',
       tail: '',
       opened: false,
+      parts: new Set(),
       toolCalls: new Map(),
       textStarts: new Map(),
       textLength: 0,
@@ -145,6 +141,20 @@ export class OpenaiChunks implements FrameWriter {
     };
     this.#choices.push(choice);
     return choice;
+  }
+
+  /** The choice of a delta, which opens its part if nothing did before. */
+  #part({ choiceIndex, partIndex }: { readonly choiceIndex: number; readonly partIndex: number }): OpenChoice {
+    const choice = this.#choice(choiceIndex);
+    choice.parts.add(partIndex);
+    return choice;
+  }
+
+  #text(delta: TextDelta): string {
+    const choice = this.#part(delta);
+    if (!choice.textStarts.has(delta.partIndex)) choice.textStarts.set(delta.partIndex, choice.textLength);
+    choice.textLength += codePoints(delta.text);
+    return this.#delta(choice, `"content":${JSON.stringify(delta.text)}`);
   }
 
   /** A chunk with one delta, its keys given as JSON text: the hot path, put together by hand. */
@@ -180,7 +190,7 @@ export class OpenaiChunks implements FrameWriter {
   }
 
   #toolCall(delta: ToolCallDelta): string {
-    const choice = this.#choice(delta.choiceIndex);
+    const choice = this.#part(delta);
     const known = choice.toolCalls.get(delta.partIndex);
     const ordinal = known?.ordinal ?? choice.toolCalls.size;
     const custom = known?.custom ?? delta.custom;
@@ -206,8 +216,9 @@ export class OpenaiChunks implements FrameWriter {
     return this.#delta(choice, `"tool_calls":[${JSON.stringify(call)}]`);
   }
 
-  #media({ choiceIndex, partIndex, media }: MediaDelta): string {
-    const choice = this.#choice(choiceIndex);
+  #media(delta: MediaDelta): string {
+    const { partIndex, media } = delta;
+    const choice = this.#part(delta);
     if (media.case === 'audio') return this.#delta(choice, `"audio":${JSON.stringify(audioJson(media.value))}`);
     if (media.case !== 'image') return '';
     // The URL of an image cannot be cut into deltas: it waits until it is whole.
@@ -242,6 +253,9 @@ export class OpenaiChunks implements FrameWriter {
       return '';
     }
     const choice = this.#choice(choiceIndex);
+    if (partIndex !== undefined && !choice.parts.has(partIndex)) {
+      return this.#delta(choice, `"content_blocks":[${JSON.stringify(extras)}]`);
+    }
     const call = partIndex === undefined ? undefined : choice.toolCalls.get(partIndex);
     const keys = JSON.stringify(extras).slice(1, -1);
     if (!call) return keys && this.#delta(choice, keys);

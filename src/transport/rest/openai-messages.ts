@@ -5,7 +5,7 @@ import {
   Role,
   type ToolCall,
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
-import { extrasOf, type JsonObject, readList, readObject, readText, readWord, wrong } from './fields.ts';
+import { extrasOf, isSet, type JsonObject, readList, readObject, readText, readWord, wrong } from './fields.ts';
 import { media, readBase64, readDataUrl, readImageUrl } from './media.ts';
 
 const roles: Readonly<Record<string, Role>> = {
@@ -76,10 +76,6 @@ function readMessage(message: JsonObject, at: string, before: readonly Message[]
     toolFailed: false,
     extraJson: extras === undefined ? {} : { openai: extras },
   };
-}
-
-function isSet(value: unknown): boolean {
-  return value !== undefined && value !== null;
 }
 
 function part(kind: Part['kind'], extras?: string, cacheBreakpoint?: CacheBreakpoint): Part {

@@ -3,6 +3,7 @@ import { optionFields, type ReadField } from './call-options.ts';
 import { fieldNames } from './field-names.ts';
 import {
   inWords,
+  isSet,
   type JsonObject,
   readBoolean,
   readCount,
@@ -122,7 +123,7 @@ const openaiFields: Readonly<Record<string, ReadField<Reading>>> = {
   },
   stream_options: (reading, value, at) => {
     const { include_usage: include } = readObject(value, at);
-    reading.includeUsage = include !== undefined && include !== null && readBoolean(include, `${at}.include_usage`);
+    reading.includeUsage = isSet(include) && readBoolean(include, `${at}.include_usage`);
   },
   // Both stay in the body too, in OpenAI's own words; as the label the newer one goes before.
   user: (reading, value, at) => {
@@ -227,9 +228,6 @@ function read(
     if (value === null) continue;
     (fields.get(name) ?? readUnknown)(reading, value, name);
   }
-  for (const _any in reading.extras) {
-    reading.request.extraJson.openai = JSON.stringify(reading.extras);
-    break;
-  }
+  if (Object.keys(reading.extras).length > 0) reading.request.extraJson.openai = JSON.stringify(reading.extras);
   return reading;
 }

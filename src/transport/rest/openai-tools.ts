@@ -7,6 +7,7 @@ import {
 import {
   extrasOf,
   inWords,
+  isSet,
   type JsonObject,
   readBoolean,
   readList,
@@ -70,15 +71,15 @@ function functionTool({ name, description, parameters, strict }: JsonObject, at:
 }
 
 function optionalText(value: unknown, at: string): string {
-  return value === undefined || value === null ? '' : readText(value, at);
+  return isSet(value) ? readText(value, at) : '';
 }
 
 function optionalObject(value: unknown, at: string): string {
-  return value === undefined || value === null ? '' : JSON.stringify(readObject(value, at));
+  return isSet(value) ? JSON.stringify(readObject(value, at)) : '';
 }
 
 function optionalStrict(value: unknown, at: string): { strict?: boolean } {
-  return value === undefined || value === null ? {} : { strict: readBoolean(value, at) };
+  return isSet(value) ? { strict: readBoolean(value, at) } : {};
 }
 
 /** Translate the legacy `functions`. */

@@ -19,7 +19,7 @@ const PING = ': ping\n\n';
 
 /** What streams are written with. */
 export interface StreamOptions {
-  /** Whether frames that come together may share a piece; Node itself joins what is written in one turn, so else a turn is waited. */
+  /** Whether frames that come together may share a piece. Node joins what is written in one turn: if not, a turn is waited. */
   readonly joining: boolean;
   /** How long a reader may read nothing, in milliseconds. */
   readonly stallMs: number;

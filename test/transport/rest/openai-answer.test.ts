@@ -321,6 +321,40 @@ describe('a stream', () => {
   });
 });
 
+describe('an opaque block', () => {
+  const complete = scripted(
+    started('m', beginning),
+    textDelta(0, 0, 'see '),
+    extra('openai', '{"type":"reference","reference_ids":[1]}', 0, 1),
+    textDelta(0, 2, 'this'),
+    extra('openai', '{"annotations":[{"type":"file"}]}', 0),
+    choiceFinished(0, FinishReason.STOP),
+    finished(undefined),
+  );
+
+  it('stands beside the content, whole and streamed', async () => {
+    const served = await serve({ complete });
+    const block = { type: 'reference', reference_ids: [1] };
+    const whole = await send(served, '/v1/chat/completions', { body: { messages } });
+    expect(whole.json.choices[0].message).toEqual({
+      role: 'assistant',
+      content: 'see this',
+      refusal: null,
+      content_blocks: [block],
+      annotations: [{ type: 'file' }],
+    });
+    const { text } = await send(served, '/v1/chat/completions', { body: { messages, stream: true } });
+    expect(frames(text).map((frame) => frame.choices?.[0]?.delta)).toEqual([
+      { role: 'assistant', content: 'see ' },
+      { content_blocks: [block] },
+      { content: 'this' },
+      { annotations: [{ type: 'file' }] },
+      {},
+      undefined,
+    ]);
+  });
+});
+
 describe("OpenAI's own SDK", () => {
   async function sdk(complete: Script) {
     const { url } = await serve({ complete });
