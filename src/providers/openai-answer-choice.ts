@@ -120,13 +120,18 @@ export class OpenAIChoice {
     this.#events.push({ $typeName: 'llmgateway.v1.CompletionEvent', event: { case: 'logprobs', value } });
   }
 
+  /** Whether a tool call never told which tool it calls. */
+  get hasNamelessCall(): boolean {
+    return this.#calls.some(({ part, givenId, waiting }) => !part && (givenId !== '' || waiting !== ''));
+  }
+
   /** Nothing more comes: say what had to wait for that. */
   finish(): void {
     this.#letGo(this.#current);
     for (const call of this.#calls) {
-      if (!call.part) this.#openCall(call);
+      if (!call.part) continue;
       this.#letGo(call.part);
-      if (call.blank && !call.custom && call.part) this.#events.push(toolCallDelta(this.index, call.part.index, '{}'));
+      if (call.blank && !call.custom) this.#events.push(toolCallDelta(this.index, call.part.index, '{}'));
     }
     if (this.#reasoningDetails.length > 0)
       this.#extra({ reasoning_details: this.#reasoningDetails }, this.#lastReasoning);
@@ -134,7 +139,10 @@ export class OpenAIChoice {
     this.#finishAnnotations();
     const word = this.finishWord ?? '';
     const extraJson = this.#extras && { [family]: JSON.stringify(this.#extras) };
-    const reason = readFinishReason(word || 'stop', this.#calls.length > 0);
+    const reason = readFinishReason(
+      word || 'stop',
+      this.#calls.some(({ part }) => part),
+    );
     this.#events.push(choiceFinished(this.index, reason, word, extraJson && { extraJson }));
   }
 

@@ -73,6 +73,7 @@ export class OpenAIAnswer {
     if (this.#choices.length === 0 || this.#choices.some(({ finishWord }) => finishWord === undefined)) {
       throw this.unreadable('the answer ended before it was finished');
     }
+    if (this.#choices.some((choice) => choice.hasNamelessCall)) throw this.unreadable('a tool call names no tool');
     for (const choice of this.#choices) choice.finish();
     this.events.push(finished(this.#usage));
   }
