@@ -9,15 +9,6 @@ import { chunk, type Exchange } from '../support/scripted-upstream.ts';
 /** The longest that the upstream may stay open once the caller has left. */
 const LEAVING_MS = 250;
 
-/** Wait for something that must come true soon. */
-async function soon(what: string, isTrue: () => boolean, withinMs = 3000): Promise<void> {
-  const until = performance.now() + withinMs;
-  while (!isTrue()) {
-    if (performance.now() > until) throw new Error(`not within ${withinMs} ms: ${what}`);
-    await after(5);
-  }
-}
-
 describe('a caller who leaves', () => {
   let scripted: ScriptedGateway;
   const warnings: Error[] = [];
@@ -71,7 +62,7 @@ describe('a caller who leaves', () => {
   );
 
   it('is neither failed over nor blamed on the provider', async () => {
-    await soon('no call in flight', () => scripted.gateway.app.inFlight() === 0);
+    await expect.poll(() => scripted.gateway.app.inFlight()).toBe(0);
     expect(scripted.other.requests).toEqual([]);
     const provider = scripted.gateway.app.gateway.listProviders().find(({ name }) => name === 'first');
     expect(provider?.status).toMatchObject({ errorRate: 0, lastError: '', activeRequests: 0 });
@@ -87,12 +78,12 @@ describe('a caller who leaves', () => {
       await exchange.closed;
       expect([open.name, performance.now() - left < LEAVING_MS]).toEqual([open.name, true]);
     }
-    await soon('no call in flight', () => scripted.gateway.app.inFlight() === 0);
+    await expect.poll(() => scripted.gateway.app.inFlight()).toBe(0);
   });
 
   it('a thousand times leaves no handler, timer, listener or socket', { timeout: 60_000 }, async () => {
     await scripted.doors.close();
-    await soon('the upstream is rid of us', () => scripted.upstream.openSockets() === 0);
+    await expect.poll(() => scripted.upstream.openSockets()).toBe(0);
     const before = resources();
 
     const doors = openDoors(scripted.gateway.url);
@@ -114,13 +105,11 @@ describe('a caller who leaves', () => {
     }
     await doors.close();
 
-    await soon('no call in flight', () => scripted.gateway.app.inFlight() === 0);
-    await soon('no open answer upstream', () => scripted.upstream.openAnswers() === 0);
-    await soon('no open socket upstream', () => scripted.upstream.openSockets() === 0);
-    await soon(`as many resources as before (${JSON.stringify(before)})`, () => {
-      const now = resources();
-      return Object.entries(now).every(([kind, count]) => count <= (before[kind] ?? 0));
-    });
+    await expect.poll(() => scripted.gateway.app.inFlight()).toBe(0);
+    await expect.poll(() => scripted.upstream.openAnswers()).toBe(0);
+    await expect.poll(() => scripted.upstream.openSockets()).toBe(0);
+    const left = () => Object.entries(resources()).filter(([kind, count]) => count > (before[kind] ?? 0));
+    await expect.poll(left, { timeout: 5000 }).toEqual([]);
     for (const { status } of scripted.gateway.app.gateway.listProviders()) expect(status?.activeRequests).toBe(0);
     expect(warnings.map(String)).toEqual([]);
   });

@@ -133,7 +133,7 @@ function complaintAbout(door: Door, expectation: Expectation, outcome: Outcome):
   const named = oracle.classesOf(expectation).filter((word) => {
     const row = oracle.ERROR_TABLE[word];
     if (!row) return false;
-    if (failure.reason !== word && !(door.family === 'native' && failure.status === undefined)) return false;
+    if (failure.reason !== word) return false;
     if (door.family === 'rpc') return row.connect === failure.code;
     if (failure.status !== undefined && failure.status !== row.http) return false;
     return door.family === 'native' || (row.type === failure.type && oracle.same(row.code, failure.openaiCode ?? null));

@@ -501,7 +501,7 @@ function nativeStream(url: string, agent: Agent): Door {
           const event = JSON.parse(frame);
           if (done) failure ??= { message: 'a frame after the last one' };
           if (event.done) done = true;
-          if (event.error) failure = { message: event.error };
+          if (event.error) failure = { reason: event.error, message: event.message };
           else told.text += event.content ?? '';
           if (event.done && !event.error) {
             told.finish_reason = event.finish_reason;
