@@ -1,7 +1,8 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { GatewayError } from '../errors.ts';
-import { HttpClient, type HttpRequest, pathBelow, type ResponseHeaders, readWhole } from './http.ts';
+import { type Asking, isSuccess, jsonOrText, sseFraming, tellStreamed, tellWhole } from './answer-loop.ts';
+import { HttpClient, type HttpRequest, pathBelow, type ResponseHeaders } from './http.ts';
 import { isObject } from './json-value.ts';
 import { OpenAIAnswer } from './openai-answer-events.ts';
 import { dialectAt, type OpenAIDialect } from './openai-dialect.ts';
@@ -9,7 +10,6 @@ import { readEmbeddings, writeEmbeddingBody } from './openai-embeddings.ts';
 import { readModels } from './openai-models.ts';
 import { writeRequestBody } from './openai-request-body.ts';
 import type { ListedModel, Provider, ProviderCall } from './provider.ts';
-import { readSse } from './sse.ts';
 import { upstreamError } from './upstream-errors.ts';
 
 /** What an adapter is configured with. */
@@ -75,55 +75,8 @@ export class OpenAICompatibleProvider implements Provider {
   }
 
   complete(request: CompletionRequest, call: ProviderCall): AsyncIterable<CompletionEvent> {
-    return call.streaming ? this.#completeStreamed(request, call) : this.#completeWhole(request, call);
-  }
-
-  async *#completeWhole(request: CompletionRequest, call: ProviderCall): AsyncGenerator<CompletionEvent> {
-    const { answer, body } = this.#prepare(request, call);
-    const { status, headers, body: bytes } = await this.http.fetch(this.#post(this.#paths.chat, body, call));
-    if (!isSuccess(status)) throw this.#refusal(call.model, status, headers, readBody(bytes));
-    answer.readWhole(this.#parse(answer, bytes.toString()));
-    answer.end();
-    yield* answer.events;
-  }
-
-  async *#completeStreamed(request: CompletionRequest, call: ProviderCall): AsyncGenerator<CompletionEvent> {
-    const { answer, body: sent } = this.#prepare(request, call);
-    const { status, headers, body } = await this.http.stream(this.#post(this.#paths.chat, sent, call));
-    try {
-      if (!isSuccess(status)) {
-        throw this.#refusal(call.model, status, headers, readBody(await readWhole(this.name, body)));
-      }
-      // Content types lie, in both directions; no line of a stream of events begins like JSON.
-      if (beginsAsJson(await body.peek())) {
-        answer.readWhole(this.#parse(answer, (await readWhole(this.name, body)).toString()));
-      } else {
-        let bareText = '';
-        const onBareText = (text: string) => {
-          bareText = text;
-        };
-        reading: for await (const events of readSse(body, { provider: this.name, onBareText })) {
-          for (const { event, data } of events) {
-            if (data.startsWith('[DONE]')) {
-              body.release();
-              break reading;
-            }
-            if (data.trim() === '') continue;
-            const chunk = this.#parse(answer, data);
-            if (event === 'error') throw this.#refusal(call.model, 200, {}, asError(chunk));
-            answer.readChunk(chunk);
-            for (const told of answer.events) yield told;
-            answer.events.length = 0;
-          }
-        }
-        const bare = bareText === '' ? undefined : readBody(Buffer.from(bareText));
-        if (isObject(bare) && bare.error) throw this.#refusal(call.model, 200, {}, bare);
-      }
-      answer.end();
-      yield* answer.events;
-    } finally {
-      await body.return();
-    }
+    const ask = () => this.#ask(request, call);
+    return call.streaming ? tellStreamed(ask, sseFraming) : tellWhole(ask);
   }
 
   async *embed(request: EmbeddingRequest, call: ProviderCall): AsyncGenerator<EmbeddingResult> {
@@ -132,7 +85,7 @@ export class OpenAICompatibleProvider implements Provider {
     }
     const { body, droppedFields } = writeEmbeddingBody(request, this.name, call.model);
     const { status, headers, body: bytes } = await this.http.fetch(this.#post(this.#paths.embeddings, body, call));
-    const answer = readBody(bytes);
+    const answer = jsonOrText(bytes);
     if (!isSuccess(status)) throw this.#refusal(call.model, status, headers, answer);
     if (isObject(answer) && answer.error) throw this.#refusal(call.model, 200, headers, answer);
     const inputs = request.inputs.length;
@@ -142,7 +95,7 @@ export class OpenAICompatibleProvider implements Provider {
   async listModels(signal: AbortSignal): Promise<readonly ListedModel[]> {
     const request = { method: 'GET', path: this.#paths.models, headers: this.#nextHeaders(), signal } as const;
     const { status, headers, body: bytes } = await this.http.fetch(request);
-    const answer = readBody(bytes);
+    const answer = jsonOrText(bytes);
     if (!isSuccess(status)) throw this.#refusal(undefined, status, headers, answer);
     const models = readModels(answer);
     if (models) return models;
@@ -153,18 +106,25 @@ export class OpenAICompatibleProvider implements Provider {
     return this.http.close();
   }
 
-  #prepare(request: CompletionRequest, { model, streaming }: ProviderCall): { answer: OpenAIAnswer; body: string } {
+  #ask(request: CompletionRequest, call: ProviderCall): Asking {
+    const { model, streaming } = call;
     const { dropUnsupported } = this.#options;
     const recipient = { provider: this.name, model, streaming, dialect: this.#dialect, dropUnsupported };
     const { body, droppedFields } = writeRequestBody(request, recipient);
-    const answer = new OpenAIAnswer({
+    const reader = new OpenAIAnswer({
       provider: this.name,
       model,
       droppedFields,
       audioType: `audio/${request.audioOutput?.format || 'wav'}`,
       refusal: (said) => this.#refusal(model, 200, {}, said),
     });
-    return { answer, body };
+    return {
+      http: this.http,
+      provider: this.name,
+      request: this.#post(this.#paths.chat, body, call),
+      reader,
+      refusal: (status, headers, answer) => this.#refusal(model, status, headers, answer),
+    };
   }
 
   #nextHeaders(): Readonly<Record<string, string>> {
@@ -184,14 +144,6 @@ export class OpenAICompatibleProvider implements Provider {
     };
   }
 
-  #parse(answer: OpenAIAnswer, text: string): unknown {
-    try {
-      return JSON.parse(text);
-    } catch (cause) {
-      throw answer.unreadable('the answer is not JSON', cause);
-    }
-  }
-
   #refusal(model: string | undefined, status: number, headers: ResponseHeaders, body: unknown): GatewayError {
     const error = upstreamError({ provider: this.name, model, status, headers, body, secrets: this.#options.apiKeys });
     this.#variant.onRefusal?.(error);
@@ -199,30 +151,7 @@ export class OpenAICompatibleProvider implements Provider {
   }
 }
 
-function isSuccess(status: number): boolean {
-  return status >= 200 && status < 300;
-}
-
 function requestIdIn(headers: ResponseHeaders): string | undefined {
   const id = headers['x-request-id'] ?? headers['request-id'];
   return Array.isArray(id) ? id[0] : id;
-}
-
-/** A body as JSON, or as the text that it is. */
-function readBody(bytes: Buffer): unknown {
-  const text = bytes.toString();
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-function beginsAsJson(bytes: Buffer | undefined): boolean {
-  return /^\s*[{[]/.test(bytes?.subarray(0, 64).toString('latin1') ?? '');
-}
-
-/** What stands in an event of type `error`: an error with or without `error` around it. */
-function asError(data: unknown): unknown {
-  return isObject(data) && data.error ? data : { error: data };
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type Completion,
   type CompletionEvent,
@@ -11,6 +11,7 @@ import {
   CompletionRequestSchema,
   Role,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { EmbeddingRequestSchema, type EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { collect } from '../../src/completion.ts';
 import type { Provider, ProviderCall } from '../../src/providers/provider.ts';
 import { createProvider, type ProviderSettings } from '../../src/providers/registry.ts';
@@ -54,6 +55,15 @@ export async function eventsOf(
   } catch (error) {
     return { events: seen, error };
   }
+}
+
+/** The vectors that a provider answers with. */
+export async function vectorsOf(
+  provider: Provider,
+  fields: MessageInitShape<typeof EmbeddingRequestSchema>,
+): Promise<EmbeddingResult> {
+  for await (const result of provider.embed(create(EmbeddingRequestSchema, fields), callOf())) return result;
+  throw new Error('the provider yielded nothing');
 }
 
 /** An upstream of a test's own, on a free port. */
