@@ -111,6 +111,20 @@ describe('src', () => {
     expect(framing).not.toContain('providers/registry.ts');
   });
 
+  it('constructs the parts of others in app only', () => {
+    const foreign = files.flatMap((file) => {
+      const code = codeOf(file);
+      const built = new Set([...code.matchAll(/\bnew (\w+)\b/g)].map((match) => match[1]));
+      return [...code.matchAll(/^import \{([^}]*)\} from '(\.[^']+)'/gm)].flatMap(([, names = '', target = '']) => {
+        const part = partOf(join(dirname(file), target));
+        if (part === partOf(file) || leaves.includes(part) || part === '..') return [];
+        const own = names.split(',').map((name) => name.trim());
+        return own.filter((name) => built.has(name)).map((name) => `${file}: new ${name}`);
+      });
+    });
+    expect(foreign.filter((each) => !each.startsWith('app.ts:'))).toEqual([]);
+  });
+
   it('reads the environment and the command line in main only', () => {
     const readers = files.filter((file) => /\bprocess\.(env|argv)\b/.test(codeOf(file)));
     expect(readers.filter((file) => file !== 'main.ts')).toEqual([]);

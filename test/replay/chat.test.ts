@@ -1,10 +1,17 @@
-import { create, toJsonString } from '@bufbuild/protobuf';
+import { create, equals, fromBinary, fromJson, toBinary, toJson, toJsonString } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CompletionSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
+import {
+  type Completion,
+  type CompletionEvent,
+  CompletionEventSchema,
+  CompletionSchema,
+} from '../../gen/llmgateway/v1/completion_pb.ts';
+import { CompletionFold, replay } from '../../src/completion.ts';
 import type { Door, Doors, Outcome } from '../support/doors.ts';
 import { openDoors } from '../support/doors.ts';
 import { brokenLaws } from '../support/event-laws.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { recut, seeded } from '../support/recut.ts';
 import { type Expectation, type Oracle, type ReplayServer, recordings, startReplay } from '../support/replay.ts';
 import {
   loadRecorded,
@@ -26,15 +33,15 @@ const { oracle, recorded } = recordings.missing
 const named = recorded.flatMap((each) => (each.recording.id === retired ? [] : [[each.recording.id, each] as const]));
 
 describe.skipIf(recordings.missing)('recorded answers', () => {
-  let replay: ReplayServer;
+  let server: ReplayServer;
   let gateway: TestGateway;
   let doors: Doors;
 
   beforeAll(async () => {
-    replay = await startReplay();
+    server = await startReplay();
     gateway = await startGateway({
       server: { body_limit_bytes: 50_000_000 },
-      providers: recorded.flatMap((each) => splits.map((split) => providerFor(each, replay.url, split))),
+      providers: recorded.flatMap((each) => splits.map((split) => providerFor(each, server.url, split))),
       retry: { attempts_per_target: 1, attempts: 1 },
     });
     doors = openDoors(gateway.url);
@@ -42,7 +49,7 @@ describe.skipIf(recordings.missing)('recorded answers', () => {
   afterAll(async () => {
     await doors?.close();
     await gateway?.close();
-    await replay?.close();
+    await server?.close();
   });
 
   let calls = 0;
@@ -90,7 +97,7 @@ describe.skipIf(recordings.missing)('recorded answers', () => {
     const names = each.expectation.stream ? ['grpc stream', 'openai stream'] : ['connect-json unary', 'openai unary'];
     const asked: string[] = [];
     for (const name of names) asked.push((await ask(doors.named(name), each, 'event')).requestId);
-    const requests = await replay.requests(id);
+    const requests = await server.requests(id);
     const sent = asked.map(
       (requestId) => requests.find(({ headers }) => headers['x-request-id'] === requestId)?.bodyJson,
     );
@@ -114,19 +121,19 @@ describe.skipIf(recordings.missing)('recorded answers', () => {
     expect(first.outcome.failure).toMatchObject({ status: 502, reason: 'provider_misconfigured' });
     expect(second.outcome.failure).toMatchObject({ status: 503, reason: 'no_provider_available' });
     expect(second.outcome.failure?.message).toContain('shut down on 2026-07-30');
-    const asked = await replay.requests(retired);
+    const asked = await server.requests(retired);
     expect(asked.filter(({ method }) => method === 'POST')).toHaveLength(1);
   });
 });
 
 /** What keeps an outcome from being what the oracle expects; undefined: nothing. */
 function complaintAbout(door: Door, expectation: Expectation, outcome: Outcome): string | undefined {
-  const { told, failure, events } = outcome;
+  const { told, failure, events, completion } = outcome;
   const complete = !failure;
   if (complete && oracle.mustFail(expectation))
     return `no failure, but ${oracle.classesOf(expectation).join(' or ')} is due`;
   if (failure && !oracle.mayFail(expectation)) return `failed: ${JSON.stringify(failure)}`;
-  const broken = events && complete ? brokenLaws(events) : [];
+  const broken = events && completion ? brokenLaws(events).concat(brokenFolds(events, completion)) : [];
   if (broken.length > 0) return broken.join('; ');
   if (complete) return oracle.firstDiff(nativeFields(door, expectation), told) ?? undefined;
 
@@ -153,6 +160,25 @@ function nativeFields(door: Door, expectation: Expectation): Expectation {
   const { cached: _, reasoning: __, ...counts } = usage ?? {};
   const { reasoning: ___, tool_calls: ____, ...rest } = expectation as Expectation & { reasoning?: unknown };
   return usage === oracle.ANY || !usage ? (rest as Expectation) : ({ ...rest, usage: counts } as Expectation);
+}
+
+/** The laws of folding, over recorded events as over random ones. */
+function brokenFolds(events: readonly CompletionEvent[], completion: Completion): string[] {
+  const content = events.filter(({ event }) => event.case !== 'heartbeat');
+  const random = seeded(events.length);
+  const folds: Record<string, Iterable<CompletionEvent>> = {
+    'told again': replay(completion),
+    'cut anew': recut(content, random),
+    'through the binary form': events.map((event) =>
+      fromBinary(CompletionEventSchema, toBinary(CompletionEventSchema, event)),
+    ),
+    'through JSON': events.map((event) => fromJson(CompletionEventSchema, toJson(CompletionEventSchema, event))),
+  };
+  return Object.entries(folds).flatMap(([name, own]) => {
+    const fold = new CompletionFold();
+    for (const event of own) fold.add(event);
+    return equals(CompletionSchema, fold.result(), completion) ? [] : [`another answer when ${name}`];
+  });
 }
 
 /** Whether all doors that answered whole say the same. */
