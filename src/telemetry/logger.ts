@@ -17,7 +17,7 @@ export interface Log {
  * Lines are held back for 200 ms at most. No line holds a key, a prompt or an answer.
  */
 export function openLog(level: string): Log {
-  const destination = pino.destination({ fd: 1, sync: false, minLength: BATCH_BYTES });
+  const destination = pino.destination({ fd: 1, sync: false, minLength: BATCH_BYTES, maxWrite: 2 * BATCH_BYTES });
   const logger = pino(
     {
       level,

@@ -1,6 +1,6 @@
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext, Layer } from '../completion.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, type Reason } from '../errors.ts';
 
 /** What an event of either operation tells the log. */
 export interface Telling {
@@ -9,6 +9,9 @@ export interface Telling {
   /** The end of a whole answer. */
   readonly whole?: { readonly usage: Usage | undefined; readonly attempts: readonly Attempt[] } | undefined;
 }
+
+/** Failures whose message may quote the prompt, or say nothing that the reason does not. */
+const silent: ReadonlySet<Reason> = new Set(['invalid_request', 'provider_rejected', 'context_length', 'cancelled']);
 
 /** Counts of calls since the start. */
 export class CallCounts {
@@ -80,7 +83,7 @@ function writeLine(request: { readonly model: string }, context: CallContext, en
     duration_ms: rounded(performance.now() - ending.began),
     prompt_tokens: whole?.usage?.promptTokens,
     completion_tokens: whole?.usage?.completionTokens,
-    error: failure && outcome !== 'cancelled' ? failure.message : undefined,
+    error: failure && !silent.has(failure.reason) ? failure.message : undefined,
     cause: failure?.reason === 'internal' ? stackOf(failure.cause) : undefined,
   };
   if (failure?.reason === 'internal') context.log.error(line, 'call');

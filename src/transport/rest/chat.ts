@@ -43,6 +43,7 @@ async function carryOut(
 ): Promise<void> {
   const { requestId } = exchange;
   const call = openCall({ requestId, principal, door: door.name, streaming: chat.stream, log });
+  exchange.called = true;
   const events = gateway.complete(chat.request, call.context);
   if (chat.stream) {
     const options = { joining: door.joinFrames, stallMs: writeStallMs, nameOf: chat.nameOf };

@@ -58,6 +58,7 @@ export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependen
     const { request, base64 } = readRequest(body, optionsFromHeaders(exchange));
     const nameOf = fieldNames(body);
     const call = openCall({ requestId: exchange.requestId, principal, door: 'openai', streaming: false, log });
+    exchange.called = true;
     exchange.whenLeft(() => call.leave());
     try {
       const result = await only(gateway.embed(request, call.context));

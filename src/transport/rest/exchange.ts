@@ -23,6 +23,8 @@ export class Exchange {
   readonly path: string;
   /** Whether the connection was lost before the answer was written whole. */
   left = false;
+  /** Whether the gateway was called: from then on it keeps the account. */
+  called = false;
   requestId: string;
   readonly #startedAt = performance.now();
   readonly #writeStallMs: number;

@@ -64,6 +64,11 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     if (error !== cause) {
       dependencies.log.error({ request_id: exchange.requestId, path: exchange.path, err: cause }, 'a REST door failed');
     }
+    // A call has its own line; its request never became one. The message stays out: it may quote the body.
+    if (!exchange.called) {
+      const { requestId, request, path } = exchange;
+      dependencies.log.info({ request_id: requestId, method: request.method, path, outcome: error.reason }, 'refused');
+    }
     if (exchange.left) return;
     if (exchange.response.headersSent) exchange.response.destroy();
     else
