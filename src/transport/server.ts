@@ -6,35 +6,10 @@ import type { Logger } from 'pino';
 import { rawAnswer, refusalBody, refuseConnection } from './client-error.ts';
 import { watchSession } from './http2-session.ts';
 import { readPreface } from './preface.ts';
+import { defaultLimits, headerBytes, http1Options, http2Options, type ServerLimits } from './server-limits.ts';
 
 /** Answers a request; over HTTP/2 it is handed Node's compatible objects. */
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
-
-/** What a client may take of us before anybody knows who it is. */
-export interface ServerLimits {
-  /** For the first byte of a connection, and for a TLS handshake. */
-  readonly firstByteTimeoutMs: number;
-  /** For the headers of a request. */
-  readonly headerTimeoutMs: number;
-  /** For a whole request, body included. */
-  readonly requestTimeoutMs: number;
-  /** For the next request on a connection. */
-  readonly idleTimeoutMs: number;
-  /** Request line and headers together. */
-  readonly maxHeaderBytes: number;
-  /** Requests at once on an HTTP/2 connection. */
-  readonly maxConcurrentStreams: number;
-}
-
-/** Limits where the configuration has none. Balancers keep connections for 60 s: the side that closes first must be theirs. */
-export const defaultLimits: ServerLimits = {
-  firstByteTimeoutMs: 10_000,
-  headerTimeoutMs: 10_000,
-  requestTimeoutMs: 30_000,
-  idleTimeoutMs: 65_000,
-  maxHeaderBytes: 16_384,
-  maxConcurrentStreams: 100,
-};
 
 /** What a listener is made with. */
 export interface ServerOptions {
@@ -201,38 +176,6 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
 
 type TlsOptions = NonNullable<ServerOptions['tls']>;
 type Http2Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;
-
-function http1Options(limits: ServerLimits) {
-  return {
-    headersTimeout: limits.headerTimeoutMs,
-    requestTimeout: Math.max(limits.requestTimeoutMs, limits.headerTimeoutMs),
-    connectionsCheckingInterval: Math.min(1_000, Math.ceil(limits.headerTimeoutMs / 4)),
-    keepAliveTimeout: limits.idleTimeoutMs,
-    maxHeaderSize: limits.maxHeaderBytes,
-    noDelay: true,
-    // Finds clients that vanished without a word while they wait for an answer.
-    keepAlive: true,
-    keepAliveInitialDelay: 30_000,
-  } satisfies http.ServerOptions;
-}
-
-function http2Options(limits: ServerLimits) {
-  return {
-    settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.maxHeaderBytes },
-    maxHeaderListPairs: 128,
-    maxSessionMemory: 16,
-    // Rapid reset (CVE-2023-44487): so many resets at once, then so many a second, else the session ends.
-    streamResetBurst: 1_000,
-    streamResetRate: 33,
-  } satisfies http2.ServerOptions;
-}
-
-/** The size of a header list as HTTP/2 counts it: RFC 9113, section 6.5.2. */
-function headerBytes(rawHeaders: readonly string[]): number {
-  let bytes = 16 * rawHeaders.length;
-  for (const text of rawHeaders) bytes += text.length;
-  return bytes;
-}
 
 function remember<S extends Socket>(set: Set<S>, socket: S): void {
   set.add(socket);

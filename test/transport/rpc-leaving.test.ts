@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http2, { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
+import pino from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FinishReason } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { CompletionService, StreamCompletionRequestSchema } from '../../gen/llmgateway/v1/completion_service_pb.ts';
@@ -230,6 +231,27 @@ describe('a caller who leaves', () => {
 
       expect(gateway.tally).toMatchObject({ begun: 10, ended: 10, reasons: [] });
     });
+  });
+
+  it('before the request is whole leaves no trace in the log', async () => {
+    const lines: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line: string) => lines.push(line) });
+    const gateway = counting(silentCall);
+    const { port } = await serve(gateway, { log, server: { log } });
+    const path = '/llmgateway.v1.CompletionService/StreamCompletion';
+    const head = `POST ${path} HTTP/1.1\r\nhost: g\r\ncontent-type: application/connect+json\r\ncontent-length: 100\r\n\r\n`;
+    const socket = connectTo(port, `${head}\0\0`);
+    const stream = sessionTo(port).request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' });
+    stream.on('error', () => {});
+    stream.write('\0\0');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+
+    stream.close(constants.NGHTTP2_CANCEL);
+    socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+
+    expect(lines).toEqual([]);
+    expect(gateway.tally.begun).toBe(0);
   });
 
   it('leaves no timer, listener or socket behind, however often', async () => {

@@ -8,15 +8,14 @@ import {
   type ConnectRouterOptions,
   type ContextValues,
   createConnectRouter,
-  createContextValues,
   type HandlerContext,
 } from '@connectrpc/connect';
-import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { Logger } from 'pino';
-import { leftKey } from './arrival.ts';
 import { decodeShallowJson } from './json-depth.ts';
 import { refuseRpc } from './refusal.ts';
+import { universalRequest } from './universal-request.ts';
 import { fieldsOf, writeAnswer } from './write-answer.ts';
 
 /** What an RPC door is made with, beside connect's own options. */
@@ -73,15 +72,6 @@ export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler 
   };
 }
 
-/** A timer set for longer fires at once: such a deadline is none, and the configured ones are shorter anyway. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
-/** The headers with the caller's deadline, and the milliseconds of the units they are given in. */
-const deadlines: Record<string, Record<string, number>> = {
-  'connect-timeout-ms': {},
-  'grpc-timeout': { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 0.001, n: 0.000_001 },
-};
-
 type JsonOptions = NonNullable<ConnectRouterOptions['jsonOptions']>;
 
 /** Whether method and content type suit the rpc; if not, the request is answered. */
@@ -118,16 +108,7 @@ async function serve(
   });
   // A write that meets a connection just lost is no event of its own: `close` follows.
   response.on('error', () => {});
-  const answer = await handler({
-    httpVersion: request.httpVersion,
-    method: request.method ?? '',
-    // Only the query is read from it. The host is the client's word, and may be no host at all.
-    url: `http://gateway${request.url}`,
-    header: headersOf(request),
-    body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
-    signal: left.signal,
-    contextValues: createContextValues().set(leftKey, left.signal),
-  } satisfies UniversalServerRequest);
+  const answer = await handler(universalRequest(request, left.signal));
   if (answer.body === undefined) {
     // Connect has no words for what is wrong before it knows the protocol.
     const message = answer.status === 505 ? 'this rpc needs HTTP/2' : 'the encoding of the message is not spoken here';
@@ -135,20 +116,6 @@ async function serve(
     return;
   }
   await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
-}
-
-function headersOf({ headers }: IncomingMessage): Headers {
-  const result = new Headers();
-  for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || name.startsWith(':')) continue;
-    if (Array.isArray(value)) for (const one of value) result.append(name, one);
-    else result.set(name, value);
-  }
-  for (const [name, unitsMs] of Object.entries(deadlines)) {
-    const [, amount, unit = 'm'] = /^(\d+)([HMSmun]?)$/.exec(result.get(name) ?? '') ?? [];
-    if (Number(amount) * (unitsMs[unit] ?? 1) > LONGEST_TIMER_MS) result.delete(name);
-  }
-  return result;
 }
 
 /**
