@@ -134,7 +134,11 @@ describe('a bad body', () => {
     expect(answer.json.error.message).toContain(says);
     expect(Object.keys(answer.json.error)).toEqual(['message', 'type', 'param', 'code', 'metadata']);
     expect(performance.now() - began).toBeLessThan(1000);
-    expect([served.asked.length, served.logged.length]).toEqual([0, 0]);
+    expect(served.asked).toEqual([]);
+    // One line, and nothing of the body in it.
+    const lines = served.logged.map((line) => JSON.parse(line));
+    expect(lines).toMatchObject([{ msg: 'refused', outcome: answer.json.error.metadata.reason }]);
+    expect(Object.keys(lines[0])).not.toContain('error');
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
     if (status === 415) expect(answer.headers['accept-encoding']).toBe('gzip, deflate, br, zstd');
     expect((await send(served, path, { body: text })).status).toBe(200);
