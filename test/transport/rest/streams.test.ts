@@ -210,7 +210,8 @@ describe('a caller who leaves', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     request.destroy();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    expect([served.asked.length, served.logged]).toEqual([0, []]);
+    expect(served.asked).toEqual([]);
+    expect(served.logged.map((line) => JSON.parse(line))).toMatchObject([{ outcome: 'cancelled', msg: 'refused' }]);
   });
 });
 
