@@ -68,6 +68,7 @@ export class OpenAIChoice {
   readonly #audioType: string;
   #parts = 0;
   #current: OpenPart | undefined;
+  #texts = 0;
   #lastText: number | undefined;
   #lastReasoning: number | undefined;
   #sound: OpenPart | undefined;
@@ -173,8 +174,10 @@ export class OpenAIChoice {
     if (this.#current?.kind !== 'toolCall') this.#letGo(this.#current);
     const part = { kind, index: this.#parts++, held: '' };
     this.#current = part;
-    if (kind === 'text') this.#lastText = part.index;
-    else if (kind === 'reasoning') this.#lastReasoning = part.index;
+    if (kind === 'text') {
+      this.#lastText = part.index;
+      this.#texts++;
+    } else if (kind === 'reasoning') this.#lastReasoning = part.index;
     return part;
   }
 
@@ -296,20 +299,18 @@ export class OpenAIChoice {
 
   // What waits for the end.
 
+  /** The wire counts from the start of all content: with several texts, a place in it is no place in one of them. */
   #finishAnnotations(): void {
     const others: unknown[] = [];
     for (const annotation of this.#annotations) {
-      const citation = this.#lastText === undefined ? undefined : readCitation(annotation);
-      if (!citation) {
+      const citation = readCitation(annotation, this.#texts === 1);
+      if (!citation || this.#lastText === undefined) {
         others.push(annotation);
         continue;
       }
-      const value = {
-        $typeName: 'llmgateway.v1.CitationAdded' as const,
-        choiceIndex: this.index,
-        partIndex: this.#lastText ?? 0,
-        citation,
-      };
+      const { index: choiceIndex } = this;
+      const partIndex = this.#lastText;
+      const value = { $typeName: 'llmgateway.v1.CitationAdded' as const, choiceIndex, partIndex, citation };
       this.#events.push({ $typeName: 'llmgateway.v1.CompletionEvent', event: { case: 'citation', value } });
     }
     if (others.length > 0) this.#extra({ annotations: others });

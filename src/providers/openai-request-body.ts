@@ -1,5 +1,6 @@
 import {
   type CompletionRequest,
+  type Part,
   type Tool,
   type ToolChoice,
   ToolChoiceMode,
@@ -69,11 +70,11 @@ export function writeRequestBody(request: CompletionRequest, recipient: OpenAIRe
   const { dialect, model, provider, streaming } = recipient;
   const extras = new ExtrasReader(openaiFamily, provider);
   const unsupported = new Set<string>();
-  const refuse = (field: string) => void unsupported.add(field);
+  const refuse: Writing['refuse'] = (item, field) => unsupported.add(`${placeOf(item, request)}.${field}`);
   /** A member for a typed field, unless the provider cannot take the field. */
   const typed = (field: string, value: unknown, name = field): string => {
     if (value === undefined || !dialect.unsupported.has(field)) return member(name, value);
-    if (JSON.stringify(value) !== withoutEffect[field]) refuse(field);
+    if (JSON.stringify(value) !== withoutEffect[field]) unsupported.add(field);
     return '';
   };
   const offered = toolsToOffer(request, dialect);
@@ -97,7 +98,7 @@ export function writeRequestBody(request: CompletionRequest, recipient: OpenAIRe
     typed('top_logprobs', request.topLogprobs),
     typed('logit_bias', Object.keys(request.logitBias).length > 0 ? request.logitBias : undefined),
     rawMember('tools', writeTools(offered, { dialect, extras, refuse })),
-    writeToolChoice(request.toolChoice, request.tools, dialect, refuse),
+    writeToolChoice(request.toolChoice, request.tools, dialect, unsupported),
     typed('parallel_tool_calls', request.parallelToolCalls),
     writeResponseFormat(request),
     typed('reasoning.effort', reasoning?.effort || undefined, 'reasoning_effort'),
@@ -121,6 +122,13 @@ const withoutEffect: Readonly<Record<string, string>> = {
   parallel_tool_calls: 'true',
   output_modalities: '["text"]',
 };
+
+/** Where a part or a tool stands in its request. */
+function placeOf(item: Part | Tool, { messages, tools }: CompletionRequest): string {
+  if (item.$typeName === 'llmgateway.v1.Tool') return `tools[${tools.indexOf(item)}]`;
+  const index = messages.findIndex(({ parts }) => parts.includes(item));
+  return `messages[${index}].parts[${messages[index]?.parts.indexOf(item)}]`;
+}
 
 function cannotTake(provider: string, fields: readonly string[]): GatewayError {
   return new GatewayError('invalid_request', `${provider} cannot take ${fields.join(', ')}`, {
@@ -178,7 +186,7 @@ function writeTool(tool: Tool, { dialect, extras, refuse }: Writing): string {
     }
     case 'custom': {
       if (dialect.unsupported.has('tools.custom')) {
-        refuse('tools.custom');
+        refuse(tool, 'custom');
         return '';
       }
       const { name, description, formatJson } = kind.value;
@@ -203,12 +211,13 @@ function writeToolChoice(
   choice: ToolChoice | undefined,
   tools: readonly Tool[],
   dialect: OpenAIDialect,
-  refuse: (field: string) => void,
+  unsupported: Set<string>,
 ): string {
   if (!choice || (choice.mode === ToolChoiceMode.UNSPECIFIED && choice.allowedTools.length === 0)) return '';
   if (dialect.unsupported.has('tool_choice')) {
     // Left to itself the model decides, which is what `auto` asks for.
-    if (choice.mode !== ToolChoiceMode.AUTO && choice.mode !== ToolChoiceMode.UNSPECIFIED) refuse('tool_choice');
+    if (choice.mode !== ToolChoiceMode.AUTO && choice.mode !== ToolChoiceMode.UNSPECIFIED)
+      unsupported.add('tool_choice');
     return '';
   }
   const mode = toolChoiceWords[choice.mode];

@@ -1,4 +1,4 @@
-import { type Media, type Message, type Part, Role } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { type Media, type Message, type Part, Role, type Tool } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { ExtrasReader } from './extras.ts';
 import { array, member, object, objectOver, rawMember } from './json-text.ts';
 import type { OpenAIDialect } from './openai-dialect.ts';
@@ -7,8 +7,8 @@ import type { OpenAIDialect } from './openai-dialect.ts';
 export interface Writing {
   readonly dialect: OpenAIDialect;
   readonly extras: ExtrasReader;
-  /** Names a field that has no place on this wire. */
-  readonly refuse: (field: string) => void;
+  /** Names what has no place on this wire: a part or a tool, and what of it. */
+  readonly refuse: (item: Part | Tool, field: string) => void;
 }
 
 /** What answers carry in their messages and no request takes back: Groq refuses the whole request for one of them. */
@@ -48,7 +48,8 @@ function writeContent(parts: readonly Part[], writing: Writing): string {
   if (!only) return member('content', '');
   const plain = parts.length === 1 && Object.keys(only.extraJson).length === 0 && !breakpointOf(only, writing);
   if (plain && only.kind.case === 'text') return member('content', only.kind.value);
-  return rawMember('content', array(parts.map((part) => writePart(part, writing)).filter(Boolean)));
+  const written = parts.map((part) => writePart(part, writing)).filter(Boolean);
+  return written.length > 0 ? rawMember('content', array(written)) : member('content', '');
 }
 
 function breakpointOf({ cacheBreakpoint }: Part, { dialect }: Writing): object | undefined {
@@ -72,7 +73,8 @@ function writePart(part: Part, writing: Writing): string {
     case 'file': {
       const written = writeMedia(kind.case, kind.value);
       if (written) return objectOver(own, ...written, breakpoint);
-      writing.refuse(`messages.parts.${kind.case}.${kind.value.source.case ?? 'source'}`);
+      const source = kind.value.source.case ?? 'source';
+      writing.refuse(part, `${kind.case}.${source === 'fileId' ? 'file_id' : source}`);
       return '';
     }
     default:
@@ -145,7 +147,7 @@ function writeAssistant(message: Message, writing: Writing): string {
       if (kind.case === 'text') listed.push(object(member('type', 'text'), member('text', kind.value)));
     } else if (kind.case === 'audio') {
       audioId = kind.value.source.case === 'fileId' ? kind.value.source.value : spokenId(part, writing);
-      if (!audioId) writing.refuse('messages.parts.audio');
+      if (!audioId) writing.refuse(part, 'audio');
     } else listed.push(writePart(part, writing));
   }
   const reasoning = texts.get('reasoning');

@@ -529,6 +529,14 @@ describe('what else an answer may hold', () => {
     expect(extrasOf(message?.extraJson)).toEqual({ annotations: [{ type: 'file', file: { hash: 'h' } }] });
   });
 
+  it('is sources of one of several texts, then without a place in it', () => {
+    const annotations = [{ type: 'url_citation', url_citation: { url: 'https://a', start_index: 0, end_index: 2 } }];
+    const reading = readDeltas({ content: 'a' }, { reasoning: 'hm' }, { content: 'b' }, { annotations });
+    const [citation] = reading.completion.choices[0]?.message?.parts[2]?.citations ?? [];
+
+    expect([citation?.url, citation?.startIndex, citation?.endIndex]).toEqual(['https://a', undefined, undefined]);
+  });
+
   it('is sound, in pieces', () => {
     const reading = readDeltas(
       { audio: { id: 'audio_1', data: 'AQI=' } },

@@ -207,7 +207,7 @@ describe('a field that a provider cannot take', () => {
     };
 
     expect(refusalOf(() => messageOf({ role: Role.USER, parts: [sound] })).violations[0]?.field).toBe(
-      'messages.parts.audio.url',
+      'messages[0].parts[0].audio.url',
     );
   });
 
