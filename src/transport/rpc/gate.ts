@@ -10,7 +10,7 @@ import { toConnectError } from './errors.ts';
  *
  * `needsNoKey` tells the rpcs that anybody may call.
  */
-export function createGate({ authenticate }: DoorDependencies, needsNoKey: (method: DescMethod) => boolean) {
+export function createGate({ authenticate, log }: DoorDependencies, needsNoKey: (method: DescMethod) => boolean) {
   return ({ method, requestHeader, responseHeader, values }: HandlerContext): void => {
     const requestId = requestIdOf(requestHeader.get('x-request-id'));
     responseHeader.set('x-request-id', requestId);
@@ -18,8 +18,13 @@ export function createGate({ authenticate }: DoorDependencies, needsNoKey: (meth
     if (needsNoKey(method)) return;
     try {
       setArrival(values, { requestId, principal: authenticate((name) => requestHeader.get(name)) });
-    } catch (error) {
-      throw toConnectError(GatewayError.from(error), { requestId, principal: undefined });
+    } catch (cause) {
+      const error = GatewayError.from(cause);
+      log.info(
+        { request_id: requestId, rpc: `${method.parent.typeName}/${method.name}`, outcome: error.reason },
+        'refused',
+      );
+      throw toConnectError(error, { requestId, principal: undefined });
     }
   };
 }
