@@ -1,5 +1,6 @@
 import { GatewayError } from '../errors.ts';
 import { membersOf } from './json-text.ts';
+import { isObject, type JsonObject } from './json-value.ts';
 
 /** Entries of `extra_json` by family. */
 type ExtraJson = Readonly<Record<string, string>>;
@@ -32,8 +33,8 @@ export class ExtrasReader {
   }
 
   /** The entries of a part, a message or a tool as one object; undefined: there are none. */
-  read(extraJson: ExtraJson, place: string): Record<string, unknown> | undefined {
-    let extras: Record<string, unknown> | undefined;
+  read(extraJson: ExtraJson, place: string): JsonObject | undefined {
+    let extras: JsonObject | undefined;
     for (const family in extraJson) if (!this.isOwn(family)) this.leaveOut(`${place}.extra_json.${family}`);
     for (const family of this.#own) {
       const text = extraJson[family];
@@ -45,17 +46,18 @@ export class ExtrasReader {
   /**
    * The entries of a request: as text for the wire, and as an object to look things up.
    *
-   * A key which a typed field stands for is refused: limits and budgets would be passed by.
+   * A key which a typed field stands for is refused: limits and budgets would be passed by. `typed` names such keys, those
+   * within other objects by their path (`options.seed`).
    */
-  readRequest(extraJson: ExtraJson, typed: ReadonlySet<string>): { members: string; object: Record<string, unknown> } {
+  readRequest(extraJson: ExtraJson, typed: ReadonlySet<string>): { members: string; object: JsonObject } {
     const texts: string[] = [];
-    let object: Record<string, unknown> = {};
+    let object: JsonObject = {};
     for (const family in extraJson) if (!this.isOwn(family)) this.leaveOut(`extra_json.${family}`);
     for (const family of this.#own) {
       const text = extraJson[family];
       if (text === undefined) continue;
       const extras = parseObject(text, `extra_json.${family}`);
-      refuseTypedKeys(Object.keys(extras), typed, family);
+      refuseTypedKeys(extras, typed, family);
       object = { ...object, ...extras };
       texts.push(text);
     }
@@ -67,10 +69,10 @@ export class ExtrasReader {
   }
 }
 
-function parseObject(text: string, field: string): Record<string, unknown> {
+function parseObject(text: string, field: string): JsonObject {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (isObject(value)) return value;
   } catch {
     // Refused below, like every other text that is no object.
   }
@@ -78,10 +80,19 @@ function parseObject(text: string, field: string): Record<string, unknown> {
   throw new GatewayError('invalid_request', `${field} ${description}`, { violations: [{ field, description }] });
 }
 
-function refuseTypedKeys(keys: readonly string[], typed: ReadonlySet<string>, family: string): void {
-  const violations = keys
-    .filter((key) => typed.has(key))
-    .map((key) => ({ field: `extra_json.${family}.${key}`, description: 'has a field of its own' }));
+function refuseTypedKeys(extras: JsonObject, typed: ReadonlySet<string>, family: string): void {
+  const violations = [...typed]
+    .filter((path) => holds(extras, path))
+    .map((path) => ({ field: `extra_json.${family}.${path}`, description: 'has a field of its own' }));
   const [first] = violations;
   if (first) throw new GatewayError('invalid_request', `${first.field} ${first.description}`, { violations });
+}
+
+function holds(extras: JsonObject, path: string): boolean {
+  let at: unknown = extras;
+  for (const key of path.split('.')) {
+    if (!isObject(at) || !Object.hasOwn(at, key)) return false;
+    at = at[key];
+  }
+  return true;
 }

@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import type { CompletionEvent, TokenLogprob } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CompletionEvent } from '../../gen/llmgateway/v1/completion_pb.ts';
 import {
   choiceFinished,
   extra,
@@ -9,11 +8,14 @@ import {
   textDelta,
   toolCallDelta,
 } from '../completion.ts';
+import { withoutHalfPair } from './half-pair.ts';
 import { isObject, type JsonObject, textOf } from './json-value.ts';
 import { readCitation } from './openai-citations.ts';
 import { readFinishReason } from './openai-finish-reason.ts';
 import { readImage, readSound } from './openai-media.ts';
 import { mergeReasoningDetails } from './openai-reasoning-details.ts';
+import { readTokenLogprobs } from './token-logprobs.ts';
+import { makeToolCallId } from './tool-call-id.ts';
 
 const family = 'openai';
 
@@ -114,8 +116,8 @@ export class OpenAIChoice {
     const value = {
       $typeName: 'llmgateway.v1.LogprobsDelta' as const,
       choiceIndex: this.index,
-      content: readTokens(content),
-      refusal: readTokens(refusal),
+      content: readTokenLogprobs(content),
+      refusal: readTokenLogprobs(refusal),
     };
     if (value.content.length + value.refusal.length === 0) return;
     this.#events.push({ $typeName: 'llmgateway.v1.CompletionEvent', event: { case: 'logprobs', value } });
@@ -292,7 +294,7 @@ export class OpenAIChoice {
 
   #openCall(call: OpenCall): void {
     call.part = this.#open('toolCall');
-    const id = call.givenId || `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`;
+    const id = call.givenId || makeToolCallId();
     const ready = withoutHalfPair(call.part, call.waiting);
     this.#events.push(toolCallDelta(this.index, call.part.index, ready, { id, name: call.name, custom: call.custom }));
   }
@@ -317,43 +319,8 @@ export class OpenAIChoice {
   }
 }
 
-/** What can be said of a text now: a pair that is cut between two chunks waits, since no wire carries half a character. */
-function withoutHalfPair(part: OpenPart, text: string): string {
-  if (part.held === '' && text.isWellFormed()) return text;
-  const joined = part.held + text;
-  const last = joined.charCodeAt(joined.length - 1);
-  const isCut = last >= 0xd800 && last <= 0xdbff;
-  part.held = isCut ? joined.slice(-1) : '';
-  return (isCut ? joined.slice(0, -1) : joined).toWellFormed();
-}
-
 /** Arguments are text; some servers send the object that it should be the text of. */
 function argumentsOf(value: unknown): string {
   if (typeof value === 'string') return value;
   return isObject(value) ? JSON.stringify(value) : '';
-}
-
-function readTokens(list: unknown): TokenLogprob[] {
-  if (!Array.isArray(list)) return [];
-  return list.filter(isObject).map((token) => ({
-    $typeName: 'llmgateway.v1.TokenLogprob',
-    ...readToken(token),
-    topLogprobs: Array.isArray(token.top_logprobs)
-      ? token.top_logprobs
-          .filter(isObject)
-          .map((top) => ({ $typeName: 'llmgateway.v1.TopLogprob' as const, ...readToken(top) }))
-      : [],
-  }));
-}
-
-function readToken({ token, logprob, bytes }: JsonObject): {
-  token: string;
-  logprob: number;
-  bytes?: Uint8Array<ArrayBuffer>;
-} {
-  return {
-    token: textOf(token).toWellFormed(),
-    logprob: typeof logprob === 'number' ? logprob : 0,
-    ...(Array.isArray(bytes) && { bytes: Uint8Array.from(bytes) }),
-  };
 }

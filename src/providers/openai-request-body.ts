@@ -1,15 +1,14 @@
 import {
   type CompletionRequest,
-  type Part,
   type Tool,
   type ToolChoice,
   ToolChoiceMode,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { GatewayError } from '../errors.ts';
 import { ExtrasReader } from './extras.ts';
 import { array, member, object, objectOver, rawMember } from './json-text.ts';
 import type { OpenAIDialect } from './openai-dialect.ts';
 import { type Writing, writeMessages } from './openai-request-messages.ts';
+import { cannotTake, placeOf } from './unsupported.ts';
 
 /** The wire family of everything that follows OpenAI's chat completions. */
 export const openaiFamily = 'openai';
@@ -122,20 +121,6 @@ const withoutEffect: Readonly<Record<string, string>> = {
   parallel_tool_calls: 'true',
   output_modalities: '["text"]',
 };
-
-/** Where a part or a tool stands in its request. */
-function placeOf(item: Part | Tool, { messages, tools }: CompletionRequest): string {
-  if (item.$typeName === 'llmgateway.v1.Tool') return `tools[${tools.indexOf(item)}]`;
-  const index = messages.findIndex(({ parts }) => parts.includes(item));
-  return `messages[${index}].parts[${messages[index]?.parts.indexOf(item)}]`;
-}
-
-function cannotTake(provider: string, fields: readonly string[]): GatewayError {
-  return new GatewayError('invalid_request', `${provider} cannot take ${fields.join(', ')}`, {
-    provider,
-    violations: fields.map((field) => ({ field, description: `${provider} cannot take it` })),
-  });
-}
 
 function unlessEmpty<Item>(list: readonly Item[]): readonly Item[] | undefined {
   return list.length > 0 ? list : undefined;
