@@ -38,7 +38,7 @@ export function upstreamError(refusal: UpstreamRefusal): GatewayError {
   const said = redact(complaint.message, secrets).slice(0, maxMessage);
   const mayWait =
     reason === 'provider_rate_limited' || reason === 'provider_quota' || reason === 'provider_unavailable';
-  return new GatewayError(reason, messageFor(reason, status, provider, model, said), {
+  return new GatewayError(reason, messageFor(reason, status, refusal, complaint, said), {
     provider,
     providerStatus: refusal.status,
     providerCode: complaint.code || complaint.word || undefined,
@@ -90,7 +90,13 @@ function isQuota(code: string, message: string, details: Complaint['details']): 
   return /\((TPD|RPD)\)|86400s|ByDay|credit balance/i.test(message);
 }
 
-function messageFor(reason: Reason, status: number, provider: string, model: string | undefined, said: string): string {
+function messageFor(
+  reason: Reason,
+  status: number,
+  { provider, model }: UpstreamRefusal,
+  complaint: Complaint,
+  said: string,
+): string {
   switch (reason) {
     case 'provider_rejected':
       return `${provider} rejected the request: ${said || `status ${status}`}`;
@@ -101,10 +107,7 @@ function messageFor(reason: Reason, status: number, provider: string, model: str
     case 'provider_quota':
       return `the quota at ${provider} is used up`;
     case 'provider_misconfigured':
-      if (status === 404 || goneWords.test(said)) return `${provider} does not know the model ${model ?? ''}`.trimEnd();
-      if (status === 410) return `${provider} has retired what was asked (status 410)`;
-      if (status >= 300 && status < 400) return `${provider} redirects (status ${status}), which is not followed`;
-      return `${provider} refused the gateway's key (status ${status})`;
+      return `${provider} ${misconfigured(status, complaint, model)}`;
     case 'provider_protocol':
       return `${provider} could not use what its model wrote`;
     case 'provider_timeout':
@@ -112,6 +115,15 @@ function messageFor(reason: Reason, status: number, provider: string, model: str
     default:
       return status === 0 ? `${provider} answered with an error` : `${provider} is not available (status ${status})`;
   }
+}
+
+function misconfigured(status: number, { code, word, message }: Complaint, model: string | undefined): string {
+  if (goneWords.test(`${code} ${message}`)) return `does not know the model ${model ?? ''}`.trimEnd();
+  if (status === 404) return 'has nothing at that address (status 404): its base URL or the model is wrong';
+  if (status === 410) return 'has retired what was asked (status 410)';
+  if (status >= 300 && status < 400) return `redirects (status ${status}), which is not followed`;
+  if (status === 403 || word === 'FAILED_PRECONDITION') return `does not permit this to the gateway (status ${status})`;
+  return `refused the gateway's key (status ${status})`;
 }
 
 function redact(text: string, secrets: readonly string[]): string {

@@ -114,6 +114,17 @@ describe('a refusal', () => {
     expect(judge(404, error({ code: 'model_not_found' })).message).toBe('upstream does not know the model m');
   });
 
+  it.each([
+    [404, 'Not Found', /address.*404/],
+    [410, error({}), /retired/],
+    [308, '', /redirects/],
+    [403, error({}), /does not permit/],
+    [400, error({ status: 'FAILED_PRECONDITION' }), /does not permit/],
+    [401, error({}), /refused the gateway's key/],
+  ])('with status %i says what to look at', (status, body, message) => {
+    expect(judge(status, body).message).toMatch(message);
+  });
+
   it("keeps the provider's own code", () => {
     expect(judge(400, error({ code: 'content_filter' })).providerCode).toBe('content_filter');
     expect(judge(400, error({ status: 'INVALID_ARGUMENT' })).providerCode).toBe('INVALID_ARGUMENT');
