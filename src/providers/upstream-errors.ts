@@ -31,7 +31,7 @@ const maxMessage = 2_000;
 
 /** Judge a refusal, once and for everybody: which row of the error table, how long to wait, and what the caller may read. */
 export function upstreamError(refusal: UpstreamRefusal): GatewayError {
-  const { provider, headers, model, secrets } = refusal;
+  const { provider, headers, secrets } = refusal;
   const complaint = readComplaint(refusal.body);
   const status = refusal.status === 200 ? (complaint.innerStatus ?? 0) : refusal.status;
   const reason = judge(status, complaint);
