@@ -1,7 +1,7 @@
 import { pathBelow } from './http.ts';
-import { OpenAICompatibleProvider, type ProviderOptions } from './openai-compatible.ts';
+import { OpenAICompatibleProvider } from './openai-compatible.ts';
 import { type OpenAIDialect, plainDialect } from './openai-dialect.ts';
-import type { Provider } from './provider.ts';
+import type { Provider, ProviderOptions } from './provider.ts';
 
 const githubDialect: OpenAIDialect = {
   ...plainDialect,

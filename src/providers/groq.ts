@@ -1,6 +1,6 @@
-import { OpenAICompatibleProvider, type ProviderOptions } from './openai-compatible.ts';
+import { OpenAICompatibleProvider } from './openai-compatible.ts';
 import { type OpenAIDialect, plainDialect } from './openai-dialect.ts';
-import type { Provider } from './provider.ts';
+import type { Provider, ProviderOptions } from './provider.ts';
 
 /** Groq answers 400 to each of these, even where its model would not care: https://console.groq.com/docs/openai */
 const groqDialect: OpenAIDialect = {

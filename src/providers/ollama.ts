@@ -1,6 +1,7 @@
 import { pathBelow } from './http.ts';
-import { OpenAICompatibleProvider, type ProviderOptions } from './openai-compatible.ts';
+import { OpenAICompatibleProvider } from './openai-compatible.ts';
 import { type OpenAIDialect, plainDialect } from './openai-dialect.ts';
+import type { ProviderOptions } from './provider.ts';
 
 /** What Ollama's OpenAI path would ignore without a word is refused instead. */
 const ollamaDialect: OpenAIDialect = {
@@ -35,7 +36,12 @@ export class OllamaProvider extends OpenAICompatibleProvider {
   /** Look whether it answers; sets `unavailable`. Never fails. */
   async detect(signal: AbortSignal): Promise<void> {
     try {
-      const { status } = await this.http.fetch({ method: 'GET', path: this.#versionPath, headers: {}, signal });
+      const { status } = await this.upstream.http.fetch({
+        method: 'GET',
+        path: this.#versionPath,
+        headers: {},
+        signal,
+      });
       this.unavailable = status === 200 ? undefined : `Ollama answered with status ${status}`;
     } catch {
       this.unavailable = 'no Ollama answers';

@@ -1,6 +1,21 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 
+/** What an adapter is configured with. */
+export interface ProviderOptions {
+  readonly name: string;
+  readonly kind: string;
+  /** The dialect's paths are appended to it; a slash at its end does not matter. */
+  readonly baseUrl: string;
+  /** Used in turn. Empty: the provider wants none. */
+  readonly apiKeys: readonly string[];
+  readonly defaultModel: string;
+  /** Sent with every request as they are. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly dropUnsupported: 'error' | 'drop';
+  readonly connectTimeoutMs?: number | undefined;
+}
+
 /** What an adapter is told about one attempt, beside the request. */
 export interface ProviderCall {
   /** The model to ask, in the provider's own word. `request.model` is the caller's word: not to be used. */

@@ -2,8 +2,8 @@ import { demo } from './demo.ts';
 import { githubModels } from './github-models.ts';
 import { groq } from './groq.ts';
 import { OllamaProvider } from './ollama.ts';
-import { OpenAICompatibleProvider, type ProviderOptions } from './openai-compatible.ts';
-import type { Provider } from './provider.ts';
+import { OpenAICompatibleProvider } from './openai-compatible.ts';
+import type { Provider, ProviderOptions } from './provider.ts';
 import { unavailableProvider } from './unavailable.ts';
 
 /** Which dialect a provider speaks. */
