@@ -44,7 +44,8 @@ load() {
     *) echo "unknown row $row" >&2 && exit 2 ;;
   esac
 }
+load 3 >"$scratch/warm"
 load "$seconds"
 kill -TERM "$gateway"
 wait "$gateway" || tail -n 5 "$scratch/gateway.log"
-"$node" bench/profile.ts "$scratch"/*.cpuprofile
+"$node" bench/profile.ts "$scratch"/*.cpuprofile "$seconds"
