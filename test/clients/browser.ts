@@ -28,24 +28,30 @@ async function servePage(): Promise<{ url: string; stop: () => Promise<void> }> 
   return { url: `http://127.0.0.1:${port}/`, stop: () => build.dispose() };
 }
 
-/** Presses a button of the page and waits for the whole answer; `grew` counts how often it became longer. */
+/** Counts in the page how often the answer becomes longer. */
+async function countPieces(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const answer = document.querySelector('#answer') as HTMLElement;
+    new MutationObserver((changes) => {
+      const more = changes.flatMap(({ addedNodes }) => [...addedNodes]).length;
+      answer.dataset.grew = `${Number(answer.dataset.grew) + more}`;
+    }).observe(answer, { childList: true });
+  });
+}
+
+/** Presses a button of the page and waits for the whole answer; `grew` says in how many pieces it came. */
 async function ask(page: Page, action: 'complete' | 'stream', protocol: string, model = '') {
   await page.selectOption('#protocol', protocol);
   await page.fill('#model', model);
-  await page.evaluate(() => {
-    const answer = document.querySelector('#answer') as HTMLElement;
-    answer.dataset.grew = '0';
-    new MutationObserver((_, observer) => {
-      answer.dataset.grew = `${Number(answer.dataset.grew) + 1}`;
-      if (answer.dataset.state === 'ready') observer.disconnect();
-    }).observe(answer, { childList: true });
-  });
+  await page.evaluate(() => document.querySelector('#answer')?.setAttribute('data-grew', '0'));
   await page.click(`#${action}`);
   await page.waitForSelector('#answer[data-state=ready]', { timeout: 60_000 });
   const answer = page.locator('#answer');
   return { text: (await answer.textContent()) ?? '', grew: Number(await answer.getAttribute('data-grew')) };
 }
 
+/** What the browser says of the page, to be told if the check fails. */
+const heard: string[] = [];
 const { url, stop } = await servePage();
 const browser = await chromium.launchPersistentContext(scratch, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -63,12 +69,13 @@ const browser = await chromium.launchPersistentContext(scratch, {
 });
 try {
   const page = await browser.newPage();
-  page.on('console', (message) => console.log(`  page: ${message.text()}`));
-  page.on('pageerror', (error) => console.log(`  page: ${error}`));
+  page.on('console', (message) => heard.push(message.text()));
+  page.on('pageerror', (error) => heard.push(`${error}`));
   await page.goto(url);
   await page.fill('#gateway', gatewayUrl);
   await page.fill('#key', process.env.GATEWAY_API_KEY ?? '');
 
+  await countPieces(page);
   const texts = new Set<string>();
   for (const protocol of ['connect', 'grpc-web', 'sse']) {
     const whole = await ask(page, 'complete', protocol);
@@ -92,6 +99,9 @@ try {
     }
   }
   assert.equal(texts.size, 1, `one question, answers that differ: ${[...texts].join(' | ')}`);
+} catch (error) {
+  for (const words of heard) console.log(`browser: ${words}`);
+  throw error;
 } finally {
   await browser.close();
   await stop();
