@@ -1,10 +1,9 @@
-import { connect as connectHttp2, constants } from 'node:http2';
-import { connect } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Door, openDoors } from '../support/doors.ts';
 import { type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
 import { chunk, type Exchange } from '../support/scripted-upstream.ts';
+import { openSession, unreadGrpc, unreadHttp1, unreadHttp2 } from '../support/unread-caller.ts';
 
 /** The longest that the upstream may stay open once the caller has left. */
 const LEAVING_MS = 250;
@@ -68,17 +67,25 @@ describe('a caller who leaves', () => {
     expect(provider?.status).toMatchObject({ errorRate: 0, lastError: '', activeRequests: 0 });
   });
 
-  it('having stopped reading closes the upstream too, on HTTP/1.1 and on HTTP/2', async () => {
-    for (const open of [unreadHttp1, unreadHttp2]) {
-      const leaveNow = await open(scripted.gateway.port);
-      const exchange = await scripted.upstream.next();
-      await fillUntilStuck(exchange);
-      const left = performance.now();
-      leaveNow();
-      await exchange.closed;
-      expect([open.name, performance.now() - left < LEAVING_MS]).toEqual([open.name, true]);
-    }
-    await expect.poll(() => scripted.gateway.app.inFlight()).toBe(0);
+  describe('having stopped reading', () => {
+    const session = () => openSession(scripted.gateway.port);
+
+    it.each([
+      ['HTTP/1.1', () => unreadHttp1(scripted.gateway.port, 'both')],
+      ['HTTP/2', () => unreadHttp2(session(), 'both')],
+      ['gRPC', () => unreadGrpc(session(), 'both')],
+    ])('closes the upstream within 250 ms on %s', async (_, call) => {
+      for (const isStuck of [false, true]) {
+        const leaveNow = call();
+        const exchange = await scripted.upstream.next();
+        if (isStuck) await fillUntilStuck(exchange);
+        const left = performance.now();
+        leaveNow();
+        await exchange.closed;
+        expect(performance.now() - left).toBeLessThan(LEAVING_MS);
+      }
+      await expect.poll(() => scripted.gateway.app.inFlight()).toBe(0);
+    });
   });
 
   it('a thousand times leaves no handler, timer, listener or socket', { timeout: 60_000 }, async () => {
@@ -94,15 +101,22 @@ describe('a caller who leaves', () => {
     );
     for (let left = 0; left < 960; left += ways.length) await Promise.all(ways.map((way) => way()));
     scripted.upstream.script(undefined);
-    for (let left = 0; left < 20; left++) {
-      for (const open of [unreadHttp1, unreadHttp2]) {
-        const leaveNow = await open(scripted.gateway.port);
+    const { port } = scripted.gateway;
+    const session = openSession(port);
+    for (let left = 0; left < 40; left += 3) {
+      for (const call of [
+        () => unreadHttp1(port, 'both'),
+        () => unreadHttp2(session, 'both'),
+        () => unreadGrpc(session, 'both'),
+      ]) {
+        const leaveNow = call();
         const exchange = await scripted.upstream.next();
         await fillUntilStuck(exchange);
         leaveNow();
         await exchange.closed;
       }
     }
+    session.close();
     await doors.close();
 
     await expect.poll(() => scripted.gateway.app.inFlight()).toBe(0);
@@ -149,44 +163,10 @@ function resources(): Record<string, number> {
 /** Stream until the whole way to the caller is full and the upstream is made to wait. */
 async function fillUntilStuck(exchange: Exchange): Promise<void> {
   const event = chunk({ content: 'x'.repeat(64 * 1024) });
-  for (;;) {
-    const stuck = Symbol('stuck');
-    if ((await Promise.race([exchange.event(event), after(150, stuck)])) === stuck) return;
-  }
-}
-
-const body = JSON.stringify({ model: 'both', stream: true, messages: [{ role: 'user', content: 'hi' }] });
-
-/** A caller on HTTP/1.1 who never reads. Gives the way to leave. */
-async function unreadHttp1(port: number): Promise<() => void> {
-  const socket = connect(port, '127.0.0.1').pause();
-  socket.on('error', () => {});
-  await new Promise((resolve) => socket.once('connect', resolve));
-  socket.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  const closed = exchange.closed.then(() =>
+    Promise.reject(new Error('the upstream was closed while it filled the way')),
   );
-  return () => socket.destroy();
-}
-
-/** A caller on HTTP/2 who never reads, and leaves by resetting the stream only. */
-async function unreadHttp2(port: number): Promise<() => void> {
-  const session = connectHttp2(`http://127.0.0.1:${port}`);
-  session.on('error', () => {});
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': '/llmgateway.v1.CompletionService/StreamCompletion',
-    'content-type': 'application/grpc+json',
-    te: 'trailers',
-  });
-  stream.on('error', () => {});
-  const message = Buffer.from(
-    JSON.stringify({ request: { model: 'both', messages: [{ role: 'ROLE_USER', parts: [{ text: 'hi' }] }] } }),
-  );
-  const frame = Buffer.alloc(5);
-  frame.writeUInt32BE(message.length, 1);
-  stream.end(Buffer.concat([frame, message]));
-  return () => {
-    stream.close(constants.NGHTTP2_CANCEL);
-    stream.once('close', () => session.close());
-  };
+  closed.catch(() => {});
+  const stuck = Symbol('stuck');
+  while ((await Promise.race([exchange.event(event), after(150, stuck), closed])) !== stuck);
 }

@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { connect as connectHttp2 } from 'node:http2';
-import { connect } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { startGatewayProcess } from '../support/gateway.ts';
 import { scriptedProvider } from '../support/scripted-gateway.ts';
 import { chunk, startScriptedUpstream } from '../support/scripted-upstream.ts';
+import { openSession, unreadGrpc, unreadHttp1 } from '../support/unread-caller.ts';
 
 const STREAMS = 100;
 const STREAM_BYTES = 10 << 20;
@@ -35,7 +34,9 @@ describe.skipIf(process.platform !== 'linux')('slow readers', () => {
     });
     const before = residentBytes(gateway.pid);
 
-    const leave = [unreadHttp2(gateway.port, STREAMS / 2), ...times(STREAMS / 2, () => unreadHttp1(gateway.port))];
+    const session = openSession(gateway.port);
+    for (let stream = 0; stream < STREAMS / 2; stream++) unreadGrpc(session, 'scripted-model');
+    const leave = Array.from({ length: STREAMS / 2 }, () => unreadHttp1(gateway.port, 'scripted-model'));
     let most = 0;
     let last = -1;
     while (answered < STREAMS || sent !== last) {
@@ -43,7 +44,8 @@ describe.skipIf(process.platform !== 'linux')('slow readers', () => {
       await after(1000);
       most = Math.max(most, residentBytes(gateway.pid));
     }
-    for (const close of leave) close();
+    session.destroy();
+    for (const leaveNow of leave) leaveNow();
     await gateway.close();
     await upstream.close();
 
@@ -53,38 +55,3 @@ describe.skipIf(process.platform !== 'linux')('slow readers', () => {
     console.info(`100 unread streams: ${Math.round((most - before) / 1e6)} MB, ${Math.round(sent / 1e6)} MB taken`);
   });
 });
-
-function times<Value>(count: number, make: () => Value): Value[] {
-  return Array.from({ length: count }, make);
-}
-
-function unreadHttp1(port: number): () => void {
-  const body = JSON.stringify({ model: 'scripted-model', stream: true, messages: [{ role: 'user', content: 'hi' }] });
-  const socket = connect(port, '127.0.0.1').pause();
-  socket.on('error', () => {});
-  socket.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-  );
-  return () => socket.destroy();
-}
-
-/** gRPC streams on one connection, none of them read. */
-function unreadHttp2(port: number, streams: number): () => void {
-  const session = connectHttp2(`http://127.0.0.1:${port}`);
-  session.on('error', () => {});
-  const request = { model: 'scripted-model', messages: [{ role: 'ROLE_USER', parts: [{ text: 'hi' }] }] };
-  const message = Buffer.from(JSON.stringify({ request }));
-  const frame = Buffer.alloc(5);
-  frame.writeUInt32BE(message.length, 1);
-  for (let stream = 0; stream < streams; stream++) {
-    const call = session.request({
-      ':method': 'POST',
-      ':path': '/llmgateway.v1.CompletionService/StreamCompletion',
-      'content-type': 'application/grpc+json',
-      te: 'trailers',
-    });
-    call.on('error', () => {});
-    call.end(Buffer.concat([frame, message]));
-  }
-  return () => session.destroy();
-}
