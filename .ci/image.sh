@@ -34,14 +34,15 @@ read -ra command < <(words_of CMD)
 read -ra health < <(words_of 'HEALTHCHECK .* CMD')
 node=$repository/node_modules/.bin/node
 port=$(free_port)
-in_image() { (cd "$image" && exec env -i NODE_ENV=production PORT="$port" HOST=127.0.0.1 ENABLE_OLLAMA=false "$node" "$@"); }
+# To be run in a subshell, which becomes the process.
+become_node() { cd "$image" && exec env -i NODE_ENV=production PORT="$port" HOST=127.0.0.1 ENABLE_OLLAMA=false "$node" "$@"; }
 
-if in_image "${health[@]:1}"; then echo 'the health check is content with nothing'; exit 1; fi
-in_image "${command[@]}" >"$temporary/image.log" 2>&1 &
+if (become_node "${health[@]:1}"); then echo 'the health check is content with nothing'; exit 1; fi
+become_node "${command[@]}" >"$temporary/image.log" 2>&1 &
 serving=$!
 trap 'status=$?; kill "$serving" 2>/dev/null; rm -rf "$temporary"; exit "$status"' EXIT
 for _ in $(seq 40); do
-  if in_image "${health[@]:1}"; then
+  if (become_node "${health[@]:1}"); then
     kill -TERM "$serving"
     wait "$serving"
     echo "the image would serve; $(du -sm "$image" | cut -f1) MB"
