@@ -1,0 +1,19 @@
+import { isObject, textOf } from './json-value.ts';
+import type { ListedModel } from './provider.ts';
+
+/** Read Anthropic's list of models; undefined: it is none. */
+export function readModels(body: unknown): ListedModel[] | undefined {
+  if (!isObject(body) || !Array.isArray(body.data)) return undefined;
+  return body.data.filter(isObject).flatMap((model) => {
+    const id = textOf(model.id);
+    if (id === '' || model.lifecycle === 'retired') return [];
+    const created = Date.parse(textOf(model.created_at)) / 1_000;
+    const window = model.max_input_tokens;
+    return {
+      id,
+      ownedBy: 'anthropic',
+      created: created > 0 ? created : undefined,
+      contextWindow: typeof window === 'number' && window > 0 ? window : undefined,
+    };
+  });
+}
