@@ -40,7 +40,7 @@ become_node() { cd "$image" && exec env -i NODE_ENV=production PORT="$port" HOST
 if (become_node "${health[@]:1}"); then echo 'the health check is content with nothing'; exit 1; fi
 become_node "${command[@]}" >"$temporary/image.log" 2>&1 &
 serving=$!
-trap 'status=$?; kill "$serving" 2>/dev/null; rm -rf "$temporary"; exit "$status"' EXIT
+trap 'status=$?; kill "$serving" 2>/dev/null || true; rm -rf "$temporary"; exit "$status"' EXIT
 for _ in $(seq 40); do
   if (become_node "${health[@]:1}"); then
     kill -TERM "$serving"
