@@ -17,7 +17,16 @@ import { Fleet } from './routing/fleet.ts';
 import { Observations } from './routing/observations.ts';
 import { type Candidate, type Route, resolve, routeOf } from './routing/resolve.ts';
 import { describeModels, describeProvider, judgeHealth } from './routing/status.ts';
-import { attemptLimits, keyFrom, milliseconds, modelFrom, providerFrom, routeFrom, totalTime } from './settings.ts';
+import {
+  attemptLimits,
+  keyFrom,
+  listsFrom,
+  milliseconds,
+  modelFrom,
+  providerFrom,
+  routeFrom,
+  totalTime,
+} from './settings.ts';
 import { CallCounts } from './telemetry/observe.ts';
 import { createHandler } from './transport/handler.ts';
 import { createRestHandler } from './transport/rest/rest.ts';
@@ -149,6 +158,7 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, version: st
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
     models: config.models.map(modelFrom),
+    listOf: listsFrom(config),
     freshMs: milliseconds(config.healthProbe?.interval),
     timeoutMs: milliseconds(config.healthProbe?.timeout),
   });
@@ -174,8 +184,9 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, version: st
     }
   };
   const targetFrom = ({ provider, model }: Candidate, request: Request, route: Route | undefined): Target => {
-    const { price, contextWindow } = catalogue.factsOf(provider.name, model);
-    return { provider, model, price, contextWindow, limits: limitsOf(provider.name, route, request) };
+    const { contextWindow } = catalogue.factsOf(provider.name, model);
+    const priceOf = (answered: string) => catalogue.priceOf(provider.name, model, answered);
+    return { provider, model, priceOf, contextWindow, limits: limitsOf(provider.name, route, request) };
   };
 
   const gateway: Gateway = {

@@ -15,6 +15,7 @@ import type { CallContext } from './completion.ts';
 import type { ProviderKindName, ProviderSettings } from './providers/registry.ts';
 import type { AttemptLimits } from './providers/target.ts';
 import type { ConfiguredModel } from './routing/catalogue.ts';
+import { type ListName, listFor } from './routing/published-models.ts';
 import { type Route, routeOf } from './routing/resolve.ts';
 
 // From the configuration message to the plain arguments that the parts take.
@@ -49,14 +50,18 @@ const kindNames: Readonly<Record<number, ProviderKindName>> = {
   [ProviderKind.DEMO]: 'demo',
 };
 
+function kindNameOf(kind: ProviderKind): ProviderKindName {
+  const name = kindNames[kind];
+  if (name === undefined) throw new TypeError(`a provider is of the unknown kind ${kind}`);
+  return name;
+}
+
 /** `connectTimeoutMs` is for providers that have none of their own. */
 export function providerFrom(provider: ProviderConfig, connectTimeoutMs: number): ProviderSettings {
   const { name, kind, baseUrl, apiKey, apiKeys, defaultModel, headers, dropUnsupported, timeouts } = provider;
-  const kindName = kindNames[kind];
-  if (kindName === undefined) throw new TypeError(`the provider ${name} is of the unknown kind ${kind}`);
   return {
     name,
-    kind: kindName,
+    kind: kindNameOf(kind),
     baseUrl,
     apiKeys: apiKey === '' ? apiKeys : [apiKey],
     defaultModel,
@@ -68,9 +73,14 @@ export function providerFrom(provider: ProviderConfig, connectTimeoutMs: number)
 
 export function modelFrom(model: ModelConfig): ConfiguredModel {
   const { id, provider, inputPrice, outputPrice, cachedInputPrice, contextWindow, quality } = model;
-  const priced = inputPrice !== undefined || outputPrice !== undefined;
-  const price = priced ? { input: inputPrice, output: outputPrice, cachedInput: cachedInputPrice } : undefined;
-  return { id, provider, price, contextWindow, quality };
+  const rates = { input: inputPrice, output: outputPrice, cachedInput: cachedInputPrice };
+  return { id, provider, rates, contextWindow, quality };
+}
+
+/** Which list of published models holds for each provider, by name. */
+export function listsFrom(config: Config): (provider: string) => ListName | undefined {
+  const lists = new Map(config.providers.map(({ name, kind, baseUrl }) => [name, listFor(kindNameOf(kind), baseUrl)]));
+  return (provider) => lists.get(provider);
 }
 
 export function routeFrom({ model, targets, timeouts }: RouteConfig): Route {

@@ -36,11 +36,12 @@ export function firstToCommit<Request, Event>(
       attempts.push(log);
       const held: Event[] = [];
       let committed = false;
+      let answered = target.model;
       try {
         for await (const event of attempt(operation, target, request, context, recordOf(target.provider.name), log)) {
-          if (operation.isFirst(event)) begin(operation, event, target, context);
+          if (operation.isFirst(event)) answered = begin(operation, event, target, context);
           if (operation.isLast(event)) {
-            const cost = costOf(operation.usageOf(event), target.price);
+            const cost = costOf(operation.usageOf(event), target.priceOf(answered));
             operation.end(event, { cost, attempts, durationMs: performance.now() - began });
           }
           if (committed) {
@@ -73,14 +74,15 @@ function withAttempts(error: GatewayError, attempts: readonly Attempt[]): Gatewa
   return error;
 }
 
+/** Complete the first event; tells which model answers. */
 function begin<Request, Event>(
   operation: Operation<Request, Event>,
   event: Event,
   target: Target,
   context: CallContext,
-): void {
+): string {
   const { seconds, nanos } = durationOf(Date.now());
-  operation.begin(event, {
+  return operation.begin(event, {
     id: operation.idPrefix + randomUUID().replaceAll('-', ''),
     requestId: context.requestId,
     provider: target.provider.name,

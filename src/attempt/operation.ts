@@ -40,7 +40,8 @@ export interface Operation<Request, Event> {
   isLast(event: Event): boolean;
   /** What has been consumed so far, if the event says. */
   usageOf(event: Event): Usage | undefined;
-  begin(event: Event, beginning: Beginning): void;
+  /** Write into the first event; tells the model that answers. */
+  begin(event: Event, beginning: Beginning): string;
   end(event: Event, end: End): void;
 }
 
@@ -54,7 +55,9 @@ export const completions: Operation<CompletionRequest, CompletionEvent> = {
   usageOf: ({ event }) =>
     event.case === 'usage' ? event.value : event.case === 'finished' ? event.value.usage : undefined,
   begin({ event }, { model, ...beginning }) {
-    if (event.case === 'started') Object.assign(event.value, beginning, { model: event.value.model || model });
+    if (event.case !== 'started') return model;
+    Object.assign(event.value, beginning, { model: event.value.model || model });
+    return event.value.model;
   },
   end({ event }, { cost, attempts, durationMs }) {
     if (event.case !== 'finished') return;
@@ -84,6 +87,7 @@ export const embeddings: Operation<EmbeddingRequest, EmbeddingResult> = {
   usageOf: (result) => result.usage,
   begin(result, { model, ...beginning }) {
     Object.assign(result, beginning, { model: result.model || model });
+    return result.model;
   },
   end(result, { cost, attempts, durationMs }) {
     result.attempts = [...attempts];

@@ -17,6 +17,7 @@ export function readModels(body: unknown): ListedModel[] | undefined {
       ownedBy: textOf(model.owned_by) || textOf(model.publisher) || undefined,
       created: positive(model.created),
       contextWindow: contextWindow(model),
+      maxOutputTokens: positive(model.max_completion_tokens) ?? limitOf(model, 'max_output_tokens'),
     };
   });
 }
@@ -26,7 +27,12 @@ function contextWindow(model: JsonObject): number | undefined {
     const size = positive(model[key]);
     if (size) return size;
   }
-  return isObject(model.limits) ? positive(model.limits.max_input_tokens) : undefined;
+  return limitOf(model, 'max_input_tokens');
+}
+
+/** One of the limits in GitHub's catalogue. */
+function limitOf({ limits }: JsonObject, key: string): number | undefined {
+  return isObject(limits) ? positive(limits[key]) : undefined;
 }
 
 function positive(value: unknown): number | undefined {

@@ -37,6 +37,7 @@ export interface ListedModel {
   /** Seconds since 1970. */
   readonly created?: number | undefined;
   readonly contextWindow?: number | undefined;
+  readonly maxOutputTokens?: number | undefined;
 }
 
 /**

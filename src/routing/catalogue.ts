@@ -1,12 +1,16 @@
 import type { ListedModel, Provider } from '../providers/provider.ts';
-import type { Price } from '../providers/target.ts';
+import type { Price, Rates } from '../providers/target.ts';
+import { type Capabilities, type ListName, type PublishedModel, priceAt, publishedModel } from './published-models.ts';
 
 /** What the gateway knows of a model at a provider. */
 export interface ModelFacts {
   readonly id: string;
   readonly provider: string;
+  /** As it is now. */
   readonly price: Price | undefined;
   readonly contextWindow: number | undefined;
+  readonly maxOutputTokens: number | undefined;
+  readonly capabilities: Capabilities | undefined;
   readonly quality: number | undefined;
   readonly ownedBy: string | undefined;
   /** Seconds since 1970. */
@@ -17,7 +21,7 @@ export interface ModelFacts {
 export interface ConfiguredModel {
   readonly id: string;
   readonly provider: string;
-  readonly price: Price | undefined;
+  readonly rates: Pick<Rates, 'input' | 'output' | 'cachedInput'>;
   readonly contextWindow: number | undefined;
   readonly quality: number | undefined;
 }
@@ -27,11 +31,16 @@ export interface CatalogueOptions {
   /** The providers that serve now. */
   readonly providers: () => readonly Provider[];
   readonly models: readonly ConfiguredModel[];
+  /** The list of published models that holds for a provider, by its name; undefined: none. */
+  readonly listOf: (provider: string) => ListName | undefined;
   /** How old a provider's list may be, in milliseconds. */
   readonly freshMs: number;
   /** How long a provider may take to list its models, in milliseconds. */
   readonly timeoutMs: number;
 }
+
+/** As many ids are looked up once only; more come from callers who make names up. */
+const maxRemembered = 1_000;
 
 /**
  * The models that can be named: those of the configuration, every provider's default, and what providers list.
@@ -44,6 +53,7 @@ export class Catalogue {
   readonly #configured = new Map<string, Map<string, ConfiguredModel>>();
   readonly #listed = new Map<string, { at: number; models: ReadonlyMap<string, ListedModel> }>();
   readonly #asking = new Map<string, Promise<void>>();
+  readonly #published = new Map<string, PublishedModel | undefined>();
 
   constructor(options: CatalogueOptions) {
     this.#options = options;
@@ -53,19 +63,47 @@ export class Catalogue {
     }
   }
 
-  /** What is known of a model; of one that nobody lists, only its name. */
+  /** What is known of a model: the configuration goes before the provider's own list, and that before what is published. */
   factsOf(provider: string, id: string): ModelFacts {
     const configured = this.#configured.get(provider)?.get(id);
     const listed = this.#listed.get(provider)?.models.get(id);
+    const published = this.#publishedModel(provider, id);
+    const price = published && priceAt(published, Date.now());
     return {
       id,
       provider,
-      price: configured?.price,
-      contextWindow: configured?.contextWindow ?? listed?.contextWindow,
+      price: configured ? priceOver(price, configured.rates) : price,
+      contextWindow: configured?.contextWindow ?? listed?.contextWindow ?? published?.contextWindow,
+      maxOutputTokens: listed?.maxOutputTokens ?? published?.maxOutputTokens,
+      capabilities: published?.capabilities,
       quality: configured?.quality,
       ownedBy: listed?.ownedBy,
       created: listed?.created,
     };
+  }
+
+  /**
+   * What a call costs that asked for one model and was answered by another.
+   *
+   * Providers replace models, and charge for the one that answered. One that is not known, or is a version of the one that was
+   * asked, costs what that one does.
+   */
+  priceOf(provider: string, asked: string, answered: string): Price | undefined {
+    const isConfigured = this.#configured.get(provider)?.has(answered);
+    const published = this.#publishedModel(provider, answered);
+    const isAnother = published !== undefined && published !== this.#publishedModel(provider, asked);
+    return this.factsOf(provider, isConfigured || isAnother ? answered : asked).price;
+  }
+
+  #publishedModel(provider: string, id: string): PublishedModel | undefined {
+    const list = this.#options.listOf(provider);
+    if (list === undefined) return undefined;
+    const key = `${list} ${id}`;
+    if (!this.#published.has(key)) {
+      if (this.#published.size >= maxRemembered) this.#published.clear();
+      this.#published.set(key, publishedModel(list, id));
+    }
+    return this.#published.get(key);
   }
 
   /** The ids a provider is known to have now, without asking it. */
@@ -119,4 +157,16 @@ export class Catalogue {
     );
     this.#listed.set(provider.name, { at: performance.now(), models });
   }
+}
+
+/** Configured rates hold for prompts of any length; one for the prompt stands for all kinds of its tokens that have none. */
+function priceOver(published: Price | undefined, { input, output, cachedInput }: Rates): Price | undefined {
+  if (input === undefined && output === undefined && cachedInput === undefined) return published;
+  const over = <Known extends Rates>(known: Known): Known => ({
+    ...known,
+    ...(input !== undefined && { input, cachedInput: undefined, cacheWrite: undefined, audioInput: undefined }),
+    ...(output !== undefined && { output, audioOutput: undefined }),
+    ...(cachedInput !== undefined && { cachedInput }),
+  });
+  return { ...over(published ?? {}), tiers: published?.tiers?.map(over) };
 }

@@ -112,7 +112,7 @@ export function describeModels(
 }
 
 function describeModel(facts: Pick<ModelFacts, 'id' | 'provider'> & Partial<ModelFacts>, alias: boolean): Model {
-  const { id, provider, price, contextWindow, quality, ownedBy, created } = facts;
+  const { id, provider, price, contextWindow, maxOutputTokens, capabilities, quality, ownedBy, created } = facts;
   const model: Model = {
     $typeName: 'llmgateway.v1.Model',
     id,
@@ -125,6 +125,9 @@ function describeModel(facts: Pick<ModelFacts, 'id' | 'provider'> & Partial<Mode
   if (price?.input !== undefined) model.inputPrice = price.input;
   if (price?.output !== undefined) model.outputPrice = price.output;
   if (price?.cachedInput !== undefined) model.cachedInputPrice = price.cachedInput;
+  if (price?.cacheWrite !== undefined) model.cacheWritePrice = price.cacheWrite;
   if (quality !== undefined) model.quality = quality;
+  if (maxOutputTokens !== undefined) model.maxOutputTokens = maxOutputTokens;
+  if (capabilities) model.capabilities = { $typeName: 'llmgateway.v1.ModelCapabilities', ...capabilities };
   return model;
 }

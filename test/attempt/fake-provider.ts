@@ -50,7 +50,7 @@ export function targetOf(provider: Provider, more: Partial<Target> = {}): Target
   return {
     provider,
     model: provider.defaultModel,
-    price: undefined,
+    priceOf: () => undefined,
     contextWindow: undefined,
     limits: { unaryMs: 60_000, firstTokenMs: 30_000, idleMs: 30_000 },
     ...more,

@@ -51,7 +51,7 @@ async function all(events: AsyncIterable<CompletionEvent>): Promise<CompletionEv
 
 describe('first to commit', () => {
   it('passes on the answer of the first target, stamped with ids, provider, cost and attempts', async () => {
-    const target = targetOf(scripted('one', answer('hi')), { price: { input: 1, output: 2, cachedInput: undefined } });
+    const target = targetOf(scripted('one', answer('hi')), { priceOf: () => ({ input: 1, output: 2 }) });
     const completion = await collect(run([target]).events);
     expect(completion).toMatchObject({ provider: 'one', model: 'answering-model', requestId: 'call-1' });
     expect(completion.id).toMatch(/^chatcmpl-[0-9a-f]{32}$/);

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/provider.proto.
  */
 export const file_llmgateway_v1_provider: GenFile = /*@__PURE__*/
-  fileDesc("ChxsbG1nYXRld2F5L3YxL3Byb3ZpZGVyLnByb3RvEg1sbG1nYXRld2F5LnYxImwKCFByb3ZpZGVyEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIVCg1kZWZhdWx0X21vZGVsGAMgASgJEi0KBnN0YXR1cxgEIAEoCzIdLmxsbWdhdGV3YXkudjEuUHJvdmlkZXJTdGF0dXMirwMKDlByb3ZpZGVyU3RhdHVzEhEKCWF2YWlsYWJsZRgBIAEoCBIPCgdoZWFsdGh5GAIgASgIEioKB2xhdGVuY3kYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKZXJyb3JfcmF0ZRgEIAEoARI1ChFsYXN0X3N1Y2Nlc3NfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9lcnJvcl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpsYXN0X2Vycm9yGAcgASgJEjIKDWNpcmN1aXRfc3RhdGUYCCABKA4yGy5sbG1nYXRld2F5LnYxLkNpcmN1aXRTdGF0ZRIXCg9hY3RpdmVfcmVxdWVzdHMYCSABKA0SFAoMcXVldWVfbGVuZ3RoGAogASgNEiEKFHJhdGVfbGltaXRfcmVtYWluaW5nGAsgASgNSACIAQESGgoSdW5hdmFpbGFibGVfcmVhc29uGAwgASgJQhcKFV9yYXRlX2xpbWl0X3JlbWFpbmluZyLWAgoFTW9kZWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEAoIb3duZWRfYnkYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoOY29udGV4dF93aW5kb3cYBSABKA1IAIgBARIYCgtpbnB1dF9wcmljZRgGIAEoAUgBiAEBEhkKDG91dHB1dF9wcmljZRgHIAEoAUgCiAEBEh8KEmNhY2hlZF9pbnB1dF9wcmljZRgIIAEoAUgDiAEBEhQKB3F1YWxpdHkYCSABKAFIBIgBARINCgVhbGlhcxgKIAEoCEIRCg9fY29udGV4dF93aW5kb3dCDgoMX2lucHV0X3ByaWNlQg8KDV9vdXRwdXRfcHJpY2VCFQoTX2NhY2hlZF9pbnB1dF9wcmljZUIKCghfcXVhbGl0eSp8CgxDaXJjdWl0U3RhdGUSHQoZQ0lSQ1VJVF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFENJUkNVSVRfU1RBVEVfQ0xPU0VEEAESFgoSQ0lSQ1VJVF9TVEFURV9PUEVOEAISGwoXQ0lSQ1VJVF9TVEFURV9IQUxGX09QRU4QA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChxsbG1nYXRld2F5L3YxL3Byb3ZpZGVyLnByb3RvEg1sbG1nYXRld2F5LnYxImwKCFByb3ZpZGVyEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIVCg1kZWZhdWx0X21vZGVsGAMgASgJEi0KBnN0YXR1cxgEIAEoCzIdLmxsbWdhdGV3YXkudjEuUHJvdmlkZXJTdGF0dXMirwMKDlByb3ZpZGVyU3RhdHVzEhEKCWF2YWlsYWJsZRgBIAEoCBIPCgdoZWFsdGh5GAIgASgIEioKB2xhdGVuY3kYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKZXJyb3JfcmF0ZRgEIAEoARI1ChFsYXN0X3N1Y2Nlc3NfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9lcnJvcl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpsYXN0X2Vycm9yGAcgASgJEjIKDWNpcmN1aXRfc3RhdGUYCCABKA4yGy5sbG1nYXRld2F5LnYxLkNpcmN1aXRTdGF0ZRIXCg9hY3RpdmVfcmVxdWVzdHMYCSABKA0SFAoMcXVldWVfbGVuZ3RoGAogASgNEiEKFHJhdGVfbGltaXRfcmVtYWluaW5nGAsgASgNSACIAQESGgoSdW5hdmFpbGFibGVfcmVhc29uGAwgASgJQhcKFV9yYXRlX2xpbWl0X3JlbWFpbmluZyL6AwoFTW9kZWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEAoIb3duZWRfYnkYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoOY29udGV4dF93aW5kb3cYBSABKA1IAIgBARIYCgtpbnB1dF9wcmljZRgGIAEoAUgBiAEBEhkKDG91dHB1dF9wcmljZRgHIAEoAUgCiAEBEh8KEmNhY2hlZF9pbnB1dF9wcmljZRgIIAEoAUgDiAEBEhQKB3F1YWxpdHkYCSABKAFIBIgBARINCgVhbGlhcxgKIAEoCBIeChFjYWNoZV93cml0ZV9wcmljZRgLIAEoAUgFiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAwgASgNSAaIAQESNgoMY2FwYWJpbGl0aWVzGA0gASgLMiAubGxtZ2F0ZXdheS52MS5Nb2RlbENhcGFiaWxpdGllc0IRCg9fY29udGV4dF93aW5kb3dCDgoMX2lucHV0X3ByaWNlQg8KDV9vdXRwdXRfcHJpY2VCFQoTX2NhY2hlZF9pbnB1dF9wcmljZUIKCghfcXVhbGl0eUIUChJfY2FjaGVfd3JpdGVfcHJpY2VCFAoSX21heF9vdXRwdXRfdG9rZW5zIqEBChFNb2RlbENhcGFiaWxpdGllcxISCgV0b29scxgBIAEoCEgAiAEBEhMKBnZpc2lvbhgCIAEoCEgBiAEBEhgKC2pzb25fc2NoZW1hGAMgASgISAKIAQESFgoJcmVhc29uaW5nGAQgASgISAOIAQFCCAoGX3Rvb2xzQgkKB192aXNpb25CDgoMX2pzb25fc2NoZW1hQgwKCl9yZWFzb25pbmcqfAoMQ2lyY3VpdFN0YXRlEh0KGUNJUkNVSVRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRDSVJDVUlUX1NUQVRFX0NMT1NFRBABEhYKEkNJUkNVSVRfU1RBVEVfT1BFThACEhsKF0NJUkNVSVRfU1RBVEVfSEFMRl9PUEVOEANiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * An upstream that the gateway can send calls to.
@@ -196,7 +196,8 @@ export type Model = Message<"llmgateway.v1.Model"> & {
   contextWindow?: number | undefined;
 
   /**
-   * USD for a million prompt tokens. Unset: unknown.
+   * USD for a million prompt tokens. Unset: unknown. Like the other prices it is that of now, and of prompts that are not so
+   * long that the provider charges more for them.
    *
    * @generated from field: optional double input_price = 6;
    */
@@ -229,6 +230,27 @@ export type Model = Message<"llmgateway.v1.Model"> & {
    * @generated from field: bool alias = 10;
    */
   alias: boolean;
+
+  /**
+   * USD for a million prompt tokens written to the provider's cache. Unset: unknown.
+   *
+   * @generated from field: optional double cache_write_price = 11;
+   */
+  cacheWritePrice?: number | undefined;
+
+  /**
+   * The most tokens of one answer. Unset: unknown.
+   *
+   * @generated from field: optional uint32 max_output_tokens = 12;
+   */
+  maxOutputTokens?: number | undefined;
+
+  /**
+   * What it can do. Unset: unknown.
+   *
+   * @generated from field: llmgateway.v1.ModelCapabilities capabilities = 13;
+   */
+  capabilities?: ModelCapabilities | undefined;
 };
 
 /**
@@ -237,6 +259,48 @@ export type Model = Message<"llmgateway.v1.Model"> & {
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
   messageDesc(file_llmgateway_v1_provider, 2);
+
+/**
+ * What a model can do, as far as that is known.
+ *
+ * @generated from message llmgateway.v1.ModelCapabilities
+ */
+export type ModelCapabilities = Message<"llmgateway.v1.ModelCapabilities"> & {
+  /**
+   * Call tools. Unset: unknown.
+   *
+   * @generated from field: optional bool tools = 1;
+   */
+  tools?: boolean | undefined;
+
+  /**
+   * Read images. Unset: unknown.
+   *
+   * @generated from field: optional bool vision = 2;
+   */
+  vision?: boolean | undefined;
+
+  /**
+   * Keep to a JSON schema. Unset: unknown.
+   *
+   * @generated from field: optional bool json_schema = 3;
+   */
+  jsonSchema?: boolean | undefined;
+
+  /**
+   * Reason before it answers. Unset: unknown.
+   *
+   * @generated from field: optional bool reasoning = 4;
+   */
+  reasoning?: boolean | undefined;
+};
+
+/**
+ * Describes the message llmgateway.v1.ModelCapabilities.
+ * Use `create(ModelCapabilitiesSchema)` to create a new message.
+ */
+export const ModelCapabilitiesSchema: GenMessage<ModelCapabilities> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_provider, 3);
 
 /**
  * State of a circuit breaker.

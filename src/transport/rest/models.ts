@@ -1,4 +1,4 @@
-import type { Model } from '../../../gen/llmgateway/v1/provider_pb.ts';
+import type { Model, ModelCapabilities } from '../../../gen/llmgateway/v1/provider_pb.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Gateway } from '../../gateway.ts';
 import { wrong } from './fields.ts';
@@ -49,9 +49,18 @@ function modelJson(model: Model): object {
     provider: model.provider || null,
     alias: model.alias,
     context_window: model.contextWindow ?? null,
+    max_output_tokens: model.maxOutputTokens ?? null,
     input_price: model.inputPrice ?? null,
     output_price: model.outputPrice ?? null,
     cached_input_price: model.cachedInputPrice ?? null,
+    cache_write_price: model.cacheWritePrice ?? null,
+    capabilities: capabilitiesJson(model.capabilities),
     quality: model.quality ?? null,
   };
+}
+
+/** What a model can do; null where that is not known. */
+function capabilitiesJson(capabilities: ModelCapabilities | undefined): object {
+  const { tools = null, vision = null, jsonSchema = null, reasoning = null } = capabilities ?? {};
+  return { tools, vision, json_schema: jsonSchema, reasoning };
 }

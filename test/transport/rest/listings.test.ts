@@ -15,7 +15,9 @@ const models = [
     ownedBy: 'OpenAI',
     createdAt: { $typeName: 'google.protobuf.Timestamp', seconds: 1_700_000_000n, nanos: 0 },
     contextWindow: 131072,
+    maxOutputTokens: 65536,
     inputPrice: 0.15,
+    capabilities: { $typeName: 'llmgateway.v1.ModelCapabilities', tools: true, vision: false },
   }),
 ];
 
@@ -26,9 +28,12 @@ describe('GET /v1/models', () => {
     const { json } = await send(await serve({ gateway }), '/v1/models');
     const unknown = {
       context_window: null,
+      max_output_tokens: null,
       input_price: null,
       output_price: null,
       cached_input_price: null,
+      cache_write_price: null,
+      capabilities: { tools: null, vision: null, json_schema: null, reasoning: null },
       quality: null,
     };
     expect(json).toEqual({
@@ -44,7 +49,9 @@ describe('GET /v1/models', () => {
           provider: 'groq',
           alias: false,
           context_window: 131072,
+          max_output_tokens: 65536,
           input_price: 0.15,
+          capabilities: { tools: true, vision: false, json_schema: null, reasoning: null },
         },
       ],
     });
