@@ -17,7 +17,7 @@ import type { Provider, ProviderCall } from '../../src/providers/provider.ts';
 import { createProvider, type ProviderSettings } from '../../src/providers/registry.ts';
 
 /** The key that tests configure: it must show up in no message. */
-export const secretKey = 'sk-very-secret-1234567890';
+export const secretKey = 'key-that-is-never-shown';
 
 /** A provider on a base URL, with a key. */
 export function providerAt(baseUrl: string, settings: Partial<ProviderSettings> = {}): Provider {
