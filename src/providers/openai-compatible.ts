@@ -27,7 +27,7 @@ export class OpenAICompatibleProvider implements Provider {
   readonly kind: string;
   readonly defaultModel: string;
   unavailable: string | undefined = undefined;
-  protected readonly upstream: Upstream;
+  readonly #upstream: Upstream;
   readonly #options: ProviderOptions;
   readonly #variant: OpenAIVariant;
   readonly #dialect: OpenAIDialect;
@@ -38,7 +38,7 @@ export class OpenAICompatibleProvider implements Provider {
     this.name = name;
     this.kind = kind;
     this.defaultModel = defaultModel;
-    this.upstream = new Upstream(options, variant);
+    this.#upstream = new Upstream(options, variant);
     this.#options = options;
     this.#variant = variant;
     this.#dialect = variant.dialect ?? dialectAt(baseUrl);
@@ -59,20 +59,20 @@ export class OpenAICompatibleProvider implements Provider {
       throw new GatewayError('provider_rejected', `${this.name} has no embeddings`, { provider: this.name });
     }
     const { body, droppedFields } = writeEmbeddingBody(request, this.name, call.model);
-    const answer = await this.upstream.fetch(this.upstream.post(this.#paths.embeddings, body, call), call.model);
+    const answer = await this.#upstream.fetch(this.#upstream.post(this.#paths.embeddings, body, call), call.model);
     const inputs = request.inputs.length;
     yield readEmbeddings(answer, { provider: this.name, model: call.model, inputs, droppedFields });
   }
 
   async listModels(signal: AbortSignal): Promise<readonly ListedModel[]> {
-    const answer = await this.upstream.fetch(this.upstream.get(this.#paths.models, signal));
+    const answer = await this.#upstream.fetch(this.#upstream.get(this.#paths.models, signal));
     const models = readModels(answer);
     if (models) return models;
     throw new GatewayError('provider_protocol', `${this.name} sent no list of models`, { provider: this.name });
   }
 
   close(): Promise<void> {
-    return this.upstream.http.close();
+    return this.#upstream.http.close();
   }
 
   #ask(request: CompletionRequest, call: ProviderCall): Asking {
@@ -85,8 +85,8 @@ export class OpenAICompatibleProvider implements Provider {
       model,
       droppedFields,
       audioType: `audio/${request.audioOutput?.format || 'wav'}`,
-      refusal: (said) => this.upstream.refusal(model, 200, {}, said),
+      refusal: (said) => this.#upstream.refusal(model, 200, {}, said),
     });
-    return this.upstream.ask(this.#paths.chat, body, call, reader);
+    return this.#upstream.ask(this.#paths.chat, body, call, reader);
   }
 }

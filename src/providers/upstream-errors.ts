@@ -38,19 +38,25 @@ export function upstreamError(refusal: UpstreamRefusal): GatewayError {
   const said = redact(complaint.message, secrets).slice(0, maxMessage);
   const mayWait =
     reason === 'provider_rate_limited' || reason === 'provider_quota' || reason === 'provider_unavailable';
+  const waitHeaders = waitingStatuses.has(refusal.status) ? headers : {};
   return new GatewayError(reason, messageFor(reason, status, refusal, complaint, said), {
     provider,
     providerStatus: refusal.status,
     providerCode: complaint.code || complaint.word || undefined,
-    retryAfterMs: mayWait ? readRetryAfter(headers, complaint.message, complaint.details) : undefined,
+    retryAfterMs: mayWait ? readRetryAfter(waitHeaders, complaint.message, complaint.details) : undefined,
     cause: new Error(`${provider} answered ${refusal.status}: ${said}`),
   });
 }
 
+/** With these a wait in the headers is meant. Anthropic sends `retry-after` with answers, too, where it means nothing. */
+const waitingStatuses: ReadonlySet<number> = new Set([429, 503, 529]);
+
 const contextWords =
-  /context_length_exceeded|tokens_limit_reached|too_many_prompt_tokens|prompt is too long|exceeds the maximum number of tokens|maximum context length|exceeded max context length|exceeds the context window|exceeds the maximum.*tokens?|input token count .* exceeds/i;
+  /context_length_exceeded|tokens_limit_reached|too_many_prompt_tokens|prompt is too long|exceeds the maximum number of tokens|maximum context length|exceeded max context length|exceeds the context window|(exceeds|longer than) the context length|exceeds the maximum.*tokens?|input token count .* exceeds/i;
 const goneWords =
   /model_not_found|model_decommissioned|unknown_model|DeploymentNotFound|model.*(not found|does not exist|has been deprecated)|not found for API version/i;
+
+const spentWords = /credit balance|reached your specified API usage limits/i;
 
 /** The order matters: the same status and even the same code mean different things at different providers. */
 function judge(status: number, { code, type, word, message, details }: Complaint): Reason {
@@ -65,7 +71,8 @@ function judge(status: number, { code, type, word, message, details }: Complaint
   if (status === 400 && (isKeyRefusal(message, details) || word === 'FAILED_PRECONDITION' || goneWords.test(text))) {
     return 'provider_misconfigured';
   }
-  if (status === 402) return 'provider_quota';
+  // Anthropic calls an account without money a bad request.
+  if (status === 402 || (status === 400 && spentWords.test(message))) return 'provider_quota';
   if (status === 429) return isQuota(code, message, details) ? 'provider_quota' : 'provider_rate_limited';
   if (status === 408) return 'provider_timeout';
   // 498 and 499 are inventions: no capacity left, and a provider that gave up on its own backend.
@@ -84,11 +91,17 @@ function isKeyRefusal(message: string, details: Complaint['details']): boolean {
 
 /** Whether a limit is one of a day or a month: no use in trying again soon. */
 function isQuota(code: string, message: string, details: Complaint['details']): boolean {
-  if (code === 'insufficient_quota') return true;
+  if (spentCodes.has(code) || spentWords.test(message)) return true;
   const quotas = details.flatMap(({ violations }) => (Array.isArray(violations) ? violations : []));
   if (quotas.some((violation) => /PerDay/i.test(String(violation?.quotaId)))) return true;
-  return /\((TPD|RPD)\)|86400s|ByDay|credit balance/i.test(message);
+  return /\((TPD|RPD)\)|86400s|ByDay/i.test(message);
 }
+
+const spentCodes: ReadonlySet<string> = new Set([
+  'insufficient_quota',
+  'enforced_spend_limit_reached',
+  'contract_spend_limit_reached',
+]);
 
 function messageFor(
   reason: Reason,
@@ -135,7 +148,8 @@ function readComplaint(body: unknown): Complaint {
   const root = Array.isArray(body) ? body[0] : body;
   const outer = isObject(root) ? root : {};
   const error = isObject(outer.error) ? outer.error : {};
-  const code = error.code ?? outer.code ?? '';
+  // Anthropic's details are an object, and have the code.
+  const code = error.code ?? (isObject(error.details) ? error.details.error_code : undefined) ?? outer.code ?? '';
   const type = textOf(error.type) || textOf(outer.type);
   return {
     code: String(code),
@@ -176,5 +190,12 @@ const impliedStatus: Readonly<Record<string, number>> = {
   insufficient_quota: 429,
   overloaded_error: 503,
   server_error: 500,
+  api_error: 500,
+  timeout_error: 504,
   invalid_request_error: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
 };

@@ -1,6 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Role } from '../../gen/llmgateway/v1/completion_pb.ts';
-import type { OllamaProvider } from '../../src/providers/ollama.ts';
 import { createProvider } from '../../src/providers/registry.ts';
 import {
   answerOf,
@@ -119,44 +118,6 @@ describe('github_models', () => {
     await expect(answerOf(provider)).rejects.toMatchObject({ reason: 'provider_misconfigured', providerStatus: 410 });
 
     expect(provider.unavailable).toMatch(/shut down on 2026-07-30/);
-  });
-});
-
-describe('ollama', () => {
-  const signal = new AbortController().signal;
-
-  it.each(['', '/', '/v1', '/v1/'])(
-    'is found, and asked on its OpenAI path (base URL ending in "%s")',
-    async (ending) => {
-      const started = await upstream((request, response) =>
-        response.end(request.url === '/api/version' ? '{"version":"1"}' : whole),
-      );
-      const provider = providerAt(started.url + ending, { kind: 'ollama', apiKeys: [] }) as OllamaProvider;
-      expect(provider.unavailable).toBe('no Ollama has answered yet');
-
-      await provider.detect(signal);
-      await answerOf(provider);
-
-      expect(provider.unavailable).toBeUndefined();
-      expect(started.requests.map(({ path }) => path)).toEqual(['/api/version', '/v1/chat/completions']);
-    },
-  );
-
-  it('is not available where nobody or somebody else answers', async () => {
-    const started = await upstream((_, response) => response.writeHead(404).end());
-    const elsewhere = providerAt(started.url, { kind: 'ollama' }) as OllamaProvider;
-    const nowhere = providerAt('http://127.0.0.1:1', { kind: 'ollama' }) as OllamaProvider;
-
-    await Promise.all([elsewhere.detect(signal), nowhere.detect(signal), nowhere.detect(AbortSignal.abort())]);
-
-    expect(elsewhere.unavailable).toBe('Ollama answered with status 404');
-    expect(nowhere.unavailable).toBe('no Ollama answers');
-  });
-
-  it('refuses what its OpenAI path would ignore', async () => {
-    const provider = providerAt('http://127.0.0.1:1', { kind: 'ollama' });
-
-    await expect(answerOf(provider, question('hi', { n: 2 }))).rejects.toMatchObject({ reason: 'invalid_request' });
   });
 });
 
