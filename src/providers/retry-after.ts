@@ -45,7 +45,10 @@ function scaled(text: string | undefined, factor: number): number | undefined {
 function readDate(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
   const seconds = scaled(text, 1_000);
-  if (seconds !== undefined || /^[-\d.]/.test(text)) return seconds;
+  return seconds !== undefined || /^[-\d.]/.test(text) ? seconds : untilDate(text, now);
+}
+
+function untilDate(text: string, now: number): number | undefined {
   const date = Date.parse(text);
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
@@ -57,11 +60,16 @@ function readMessage(message: string): number | undefined {
   return scaled(/wait (\d+(?:\.\d+)?) ?s(?:ec|\b)/i.exec(message)?.[1], 1_000);
 }
 
-/** When the limit that ran out is filled again: a duration, seconds, or a time in seconds or milliseconds since 1970. */
+/** When the limit that ran out is filled again: a duration, seconds, or a time as text or in (milli)seconds since 1970. */
 function readReset(header: (name: string) => string | undefined, now: number): number | undefined {
   for (const resource of ['requests', 'tokens']) {
     if (header(`x-ratelimit-remaining-${resource}`) !== '0') continue;
     const reset = readInstant(header(`x-ratelimit-reset-${resource}`), now);
+    if (reset !== undefined) return reset;
+  }
+  for (const resource of ['requests', 'tokens', 'input-tokens', 'output-tokens']) {
+    if (header(`anthropic-ratelimit-${resource}-remaining`) !== '0') continue;
+    const reset = readInstant(header(`anthropic-ratelimit-${resource}-reset`), now);
     if (reset !== undefined) return reset;
   }
   return readInstant(header('x-ratelimit-reset') ?? header('ratelimit-reset'), now);
@@ -69,6 +77,7 @@ function readReset(header: (name: string) => string | undefined, now: number): n
 
 function readInstant(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
+  if (/^\d{4}-\d\d-\d\dT/.test(text)) return untilDate(text, now);
   const number = scaled(text, 1);
   if (number === undefined) return readGoDuration(text);
   if (number > 1e12) return Math.max(0, number - now);

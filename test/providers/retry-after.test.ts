@@ -25,6 +25,15 @@ describe('the time to wait', () => {
     [{ 'x-ratelimit-reset': String(now / 1_000 + 5) }, 5_000],
     [{ 'x-ratelimit-reset': '5' }, 5_000],
     [{ 'ratelimit-reset': '12' }, 12_000],
+    [
+      {
+        'anthropic-ratelimit-requests-remaining': '7',
+        'anthropic-ratelimit-requests-reset': '2026-11-24T12:00:01Z',
+        'anthropic-ratelimit-input-tokens-remaining': '0',
+        'anthropic-ratelimit-input-tokens-reset': '2026-11-24T12:00:09Z',
+      },
+      9_000,
+    ],
   ])('stands in headers: %j', (headers, ms) => {
     expect(read(headers)).toBe(ms);
   });

@@ -46,6 +46,28 @@ const cases: readonly [what: string, status: number, body: unknown, reason: Reas
   ['plain text', 404, 'Not Found', 'provider_misconfigured'],
   ['a redirect', 302, '', 'provider_misconfigured'],
   ['an empty account', 402, error({}), 'provider_quota'],
+  [
+    'an empty account as Anthropic tells it',
+    400,
+    error({ type: 'invalid_request_error', message: 'Your credit balance is too low to access the Anthropic API.' }),
+    'provider_quota',
+  ],
+  [
+    "Anthropic's limit of what may be spent",
+    429,
+    error({ details: { error_code: 'enforced_spend_limit_reached' } }),
+    'provider_quota',
+  ],
+  [
+    'a prompt too long for Anthropic',
+    400,
+    error({ type: 'invalid_request_error', message: 'prompt is too long: 201 tokens > 200 maximum' }),
+    'context_length',
+  ],
+  ['an overload as Anthropic tells it', 529, error({ type: 'overloaded_error' }), 'provider_unavailable'],
+  ['an empty account within a stream', 200, error({ type: 'billing_error' }), 'provider_quota'],
+  ['a bad key within a stream', 200, error({ type: 'authentication_error' }), 'provider_misconfigured'],
+  ['a body too large within a stream', 200, error({ type: 'request_too_large' }), 'provider_rejected'],
   ['a quota', 429, error({ code: 'insufficient_quota' }), 'provider_quota'],
   ['a limit of a day', 429, error({ message: 'Limit 200000 (TPD)' }), 'provider_quota'],
   ["GitHub's limit of a day", 429, error({ message: 'Rate limit of 150 per 86400s exceeded' }), 'provider_quota'],
@@ -136,6 +158,9 @@ describe('a refusal', () => {
 
     expect(judge(429, error({}), headers).retryAfterMs).toBe(7_000);
     expect(judge(503, error({}), headers).retryAfterMs).toBe(7_000);
+    expect(judge(529, error({}), headers).retryAfterMs).toBe(7_000);
     expect(judge(400, error({}), headers).retryAfterMs).toBeUndefined();
+    expect(judge(500, error({}), headers).retryAfterMs).toBeUndefined();
+    expect(judge(200, error({ type: 'overloaded_error' }), headers).retryAfterMs).toBeUndefined();
   });
 });
