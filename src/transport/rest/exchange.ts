@@ -83,13 +83,14 @@ export class Exchange {
     const { request, response } = this;
     if (this.left) return;
     const headers = this.headers(more);
+    const size = Buffer.byteLength(body);
     if (status !== 204) {
       headers['content-type'] = 'application/json';
-      headers['content-length'] = Buffer.byteLength(body);
+      headers['content-length'] = size;
     }
     response.writeHead(status, headers);
     if (request.method === 'HEAD' || status === 204) response.end();
-    else response.end(body);
+    else response.end(body, encodingOf(body, size));
     this.cutIfUnread();
   }
 
@@ -116,4 +117,9 @@ export class Exchange {
     request.once('close', () => clearTimeout(timer));
     request.resume();
   }
+}
+
+/** How to write a text of so many bytes in UTF-8: plain ASCII is the same in Latin-1, which Node writes in half the time. */
+export function encodingOf(text: string, size = Buffer.byteLength(text)): 'latin1' | 'utf8' {
+  return size === text.length ? 'latin1' : 'utf8';
 }

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Headers } from './exchange.ts';
+import { encodingOf, type Headers } from './exchange.ts';
 
 /** Frames that come within one turn of the event loop are joined up to this size. */
 const JOIN_LIMIT = 16 * 1024;
@@ -51,7 +51,7 @@ export class SseWriter {
   end(frames: string): void {
     const last = this.#waiting + frames;
     this.#waiting = '';
-    if (!this.#closed) this.#response.end(last);
+    if (!this.#closed) this.#response.end(last, encodingOf(last));
     this.#closed = true;
   }
 
@@ -88,6 +88,6 @@ export class SseWriter {
 
   #send(frames: string): void {
     if (this.#closed) return;
-    if (!this.#response.write(frames)) this.behind = true;
+    if (!this.#response.write(frames, encodingOf(frames))) this.behind = true;
   }
 }
