@@ -1,4 +1,5 @@
 import { demo } from './demo.ts';
+import { GeminiProvider } from './gemini.ts';
 import { githubModels } from './github-models.ts';
 import { groq } from './groq.ts';
 import { OllamaProvider } from './ollama.ts';
@@ -44,7 +45,11 @@ const kinds = {
     defaultModel: 'llama3.2',
   },
   demo: { create: demo, baseUrl: '', defaultModel: 'demo-1' },
-  gemini: { create: notYet, baseUrl: '', defaultModel: 'gemini-3.5-flash-lite' },
+  gemini: {
+    create: (options) => new GeminiProvider(options),
+    baseUrl: 'https://generativelanguage.googleapis.com/v1beta',
+    defaultModel: 'gemini-3.5-flash-lite',
+  },
   anthropic: { create: notYet, baseUrl: '', defaultModel: '' },
 } as const satisfies Record<string, Kind>;
 

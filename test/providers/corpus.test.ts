@@ -37,7 +37,7 @@ interface Oracle {
 }
 
 const corpora = ['corpus-open', 'corpus-synthetic'];
-const kinds = ['groq', 'openai', 'openai-compat', 'github'];
+const kinds = ['gemini', 'groq', 'openai', 'openai-compat', 'github'];
 const oracle: Oracle | undefined =
   replayFolder && (await import(pathToFileURL(`${replayFolder}/check/replay/oracle.mjs`).href));
 if (!oracle) console.log('no recordings found (REPLAY_CORPUS): the adapters are not compared with them');
@@ -86,8 +86,9 @@ function inOracleWords({ choices, usage }: Pick<Completion, 'choices' | 'usage'>
 
 function baseUrlOf(replay: string, { id, request }: Exchange, kind: string, options = ''): string {
   const path = request.url ? new URL(request.url).pathname : '';
-  const fallback = { groq: '/openai/v1', github_models: '/inference' }[kind] ?? '/v1';
-  return `${replay}${options}/r/${id}${/^(.*)\/(?:chat\/completions|embeddings|models)$/.exec(path)?.[1] ?? fallback}`;
+  const fallback = { gemini: '/v1beta', groq: '/openai/v1', github_models: '/inference' }[kind] ?? '/v1';
+  const below = kind === 'gemini' ? /^(.*)\/models(?:\/|$)/ : /^(.*)\/(?:chat\/completions|embeddings|models)$/;
+  return `${replay}${options}/r/${id}${below.exec(path)?.[1] ?? fallback}`;
 }
 
 describe.skipIf(!oracle)('recorded exchanges', () => {
@@ -169,7 +170,8 @@ describe.skipIf(!oracle)('recorded exchanges', () => {
 
   for (const { exchange, expected } of exchanges.filter((item) => item.expected.kind === 'embeddings')) {
     it(`${exchange.id} gives the recorded vectors`, async () => {
-      const provider = providerAt(baseUrlOf(replay.url, exchange, expected.gateway_kind));
+      const kind = expected.gateway_kind;
+      const provider = providerAt(baseUrlOf(replay.url, exchange, kind), { kind });
       const inputs = Array.from({ length: expected.embeddings?.length ?? 1 }, (_, index) => ({
         kind: { case: 'text' as const, value: `text ${index}` },
       }));

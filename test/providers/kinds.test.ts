@@ -135,7 +135,7 @@ describe('createProvider', () => {
     expect(createProvider({ name: 'p', kind, defaultModel: 'mine' }).defaultModel).toBe('mine');
   });
 
-  it.each(['gemini', 'anthropic'] as const)('lists %s, which is not in effect yet', async (kind) => {
+  it.each(['anthropic'] as const)('lists %s, which is not in effect yet', async (kind) => {
     const provider = createProvider({ name: 'p', kind });
 
     expect(provider.unavailable).toBe(`the kind ${kind} is not in effect yet`);
