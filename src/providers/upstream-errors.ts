@@ -58,11 +58,20 @@ const goneWords =
 
 const spentWords = /credit balance|reached your specified API usage limits/i;
 
+/** Groq's codes, and Gemini's finish reasons. */
+const modelFaults = new Set([
+  'tool_use_failed',
+  'json_validate_failed',
+  'MALFORMED_FUNCTION_CALL',
+  'UNEXPECTED_TOOL_CALL',
+  'MALFORMED_RESPONSE',
+]);
+
 /** The order matters: the same status and even the same code mean different things at different providers. */
 function judge(status: number, { code, type, word, message, details }: Complaint): Reason {
   const text = `${code} ${type} ${word} ${message}`;
   // The model wrote what its own provider could not use: another try may do.
-  if (code === 'tool_use_failed' || code === 'json_validate_failed') return 'provider_protocol';
+  if (modelFaults.has(code)) return 'provider_protocol';
   if (code === 'content_filter' || code === 'content_policy_violation') return 'provider_rejected';
   // Groq: larger than the limit of a whole minute. Waiting never helps, a model with more room does.
   if (status === 413 && code === 'rate_limit_exceeded') return 'context_length';
@@ -94,6 +103,7 @@ function isQuota(code: string, message: string, details: Complaint['details']): 
   if (spentCodes.has(code) || spentWords.test(message)) return true;
   const quotas = details.flatMap(({ violations }) => (Array.isArray(violations) ? violations : []));
   if (quotas.some((violation) => /PerDay/i.test(String(violation?.quotaId)))) return true;
+  if (details.some(({ metadata }) => isObject(metadata) && /PerDay/i.test(textOf(metadata.quota_limit)))) return true;
   return /\((TPD|RPD)\)|86400s|ByDay/i.test(message);
 }
 

@@ -77,6 +77,12 @@ const cases: readonly [what: string, status: number, body: unknown, reason: Reas
     error({ details: [{ violations: [{ quotaId: 'RequestsPerDay' }] }] }),
     'provider_quota',
   ],
+  [
+    "Google's limit of a day as it tells its own services",
+    429,
+    error({ details: [{ metadata: { quota_limit: 'GenerateRequestsPerDayPerProject' } }] }),
+    'provider_quota',
+  ],
   ['a rate limit', 429, error({ code: 'rate_limit_exceeded' }), 'provider_rate_limited'],
   ['a rate limit with a number as code', 429, error({ code: 429 }), 'provider_rate_limited'],
   [
@@ -93,6 +99,7 @@ const cases: readonly [what: string, status: number, body: unknown, reason: Reas
   ['a gateway timeout', 504, '', 'provider_unavailable'],
   ['a tool the model could not use', 400, error({ code: 'tool_use_failed' }), 'provider_protocol'],
   ['JSON the model got wrong', 400, error({ code: 'json_validate_failed' }), 'provider_protocol'],
+  ['a call that Gemini got wrong', 200, error({ code: 'MALFORMED_FUNCTION_CALL' }), 'provider_protocol'],
   ['an error under 200 with a status', 200, error({ code: 429 }), 'provider_rate_limited'],
   ['an error under 200 with a status as text', 200, error({ code: '503' }), 'provider_unavailable'],
   ["an error under 200 with Groq's status", 200, error({ code: 'x', status_code: 400 }), 'provider_rejected'],
