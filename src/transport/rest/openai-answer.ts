@@ -12,6 +12,7 @@ import {
   type Usage,
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import type { JsonObject } from './fields.ts';
+import { reasoningDetail } from './reasoning-details.ts';
 import { secondsOf } from './times.ts';
 
 const finishReasons: Readonly<Record<number, string>> = {
@@ -71,6 +72,7 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
   const annotations: object[] = [];
   const images: object[] = [];
   const blocks: object[] = [];
+  const thoughts: object[] = [];
   const json: JsonObject = { role: 'assistant', content: null, refusal: null };
   for (const part of message?.parts ?? []) {
     const extras = openaiExtras(part.extraJson);
@@ -87,8 +89,11 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
     if (kind.case === 'text') {
       annotations.push(...annotationsJson(part, kind.value, text));
       text += kind.value;
-    } else if (kind.case === 'reasoning') reasoning += kind.value;
-    else if (kind.case === 'refusal') refusal += kind.value;
+    } else if (kind.case === 'reasoning') {
+      reasoning += kind.value;
+      const detail = reasoningDetail(kind.value, part.extraJson.anthropic, thoughts.length);
+      if (detail) thoughts.push(detail);
+    } else if (kind.case === 'refusal') refusal += kind.value;
     else if (kind.case === 'audio') json.audio = { ...(json.audio as object | undefined), ...audioJson(kind.value) };
     else if (kind.case === 'image') images.push(imageJson(kind.value));
   }
@@ -98,6 +103,8 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
   json.content = silent ? null : text;
   json.refusal = refusal === '' ? null : refusal;
   if (reasoning !== '') json.reasoning_content = reasoning;
+  if (thoughts.length > 0)
+    json.reasoning_details = thoughts.concat((json.reasoning_details as object[] | undefined) ?? []);
   if (annotations.length > 0) json.annotations = annotations.concat((json.annotations as object[] | undefined) ?? []);
   // Content stays a string, as clients expect: what the provider put between its texts stands beside it.
   if (blocks.length > 0) json.content_blocks = blocks;

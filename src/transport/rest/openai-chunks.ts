@@ -6,6 +6,7 @@ import type {
   LogprobsDelta,
   Media,
   MediaDelta,
+  ReasoningDelta,
   Started,
   TextDelta,
   ToolCallDelta,
@@ -24,6 +25,7 @@ import {
   toolCallJson,
   usageJson,
 } from './openai-answer.ts';
+import { reasoningDetail } from './reasoning-details.ts';
 import type { FrameWriter } from './stream-answer.ts';
 import { secondsOf } from './times.ts';
 
@@ -49,6 +51,9 @@ interface OpenChoice {
   /** Where in the content each part of text begins, and how long the content is so far, in code points. */
   readonly textStarts: Map<number, number>;
   textLength: number;
+  /** What was thought so far, by part, and how many thoughts were signed. */
+  readonly thoughts: Map<number, string>;
+  signedThoughts: number;
   /** Images that are still coming, by part. */
   readonly images: Map<number, Media[]>;
 }
@@ -83,7 +88,7 @@ export class OpenaiChunks implements FrameWriter {
       case 'textDelta':
         return this.#text(event.value);
       case 'reasoningDelta':
-        return this.#delta(this.#part(event.value), `"reasoning_content":${JSON.stringify(event.value.text)}`);
+        return this.#reasoning(event.value);
       case 'refusalDelta':
         return this.#delta(this.#part(event.value), `"refusal":${JSON.stringify(event.value.text)}`);
       case 'toolCallDelta':
@@ -137,6 +142,8 @@ export class OpenaiChunks implements FrameWriter {
       toolCalls: new Map(),
       textStarts: new Map(),
       textLength: 0,
+      thoughts: new Map(),
+      signedThoughts: 0,
       images: new Map(),
     };
     this.#choices.push(choice);
@@ -155,6 +162,22 @@ export class OpenaiChunks implements FrameWriter {
     if (!choice.textStarts.has(delta.partIndex)) choice.textStarts.set(delta.partIndex, choice.textLength);
     choice.textLength += codePoints(delta.text);
     return this.#delta(choice, `"content":${JSON.stringify(delta.text)}`);
+  }
+
+  #reasoning(delta: ReasoningDelta): string {
+    const choice = this.#part(delta);
+    choice.thoughts.set(delta.partIndex, (choice.thoughts.get(delta.partIndex) ?? '') + delta.text);
+    return this.#delta(choice, `"reasoning_content":${JSON.stringify(delta.text)}`);
+  }
+
+  /** The signature of a thought comes with all of it, to be sent back as it is. */
+  #signature(choiceIndex: number, partIndex: number, json: string): string {
+    const choice = this.#choice(choiceIndex);
+    const thought = choice.thoughts.get(partIndex);
+    const detail = thought === undefined ? undefined : reasoningDetail(thought, json, choice.signedThoughts);
+    if (!detail) return '';
+    choice.signedThoughts++;
+    return this.#delta(choice, `"reasoning_details":[${JSON.stringify(detail)}]`);
   }
 
   /** A chunk with one delta, its keys given as JSON text: the hot path, put together by hand. */
@@ -246,6 +269,9 @@ export class OpenaiChunks implements FrameWriter {
   }
 
   #extra({ choiceIndex, partIndex, family, json }: Extra): string {
+    if (family === 'anthropic' && choiceIndex !== undefined && partIndex !== undefined) {
+      return this.#signature(choiceIndex, partIndex, json);
+    }
     if (family !== 'openai') return '';
     const extras: JsonObject = JSON.parse(json);
     if (choiceIndex === undefined) {

@@ -7,6 +7,7 @@ import {
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { extrasOf, isSet, type JsonObject, readList, readObject, readText, readWord, wrong } from './fields.ts';
 import { media, readBase64, readDataUrl, readImageUrl } from './media.ts';
+import { areAllOurs, readSignedThoughts } from './reasoning-details.ts';
 
 const roles: Readonly<Record<string, Role>> = {
   system: Role.SYSTEM,
@@ -29,6 +30,9 @@ const messageKeys: ReadonlySet<string> = new Set([
   'reasoning_content',
   'reasoning',
 ]);
+
+/** The same where what is echoed of signed thoughts needs to be kept for nobody else. */
+const keysWithThoughts: ReadonlySet<string> = new Set([...messageKeys, 'reasoning_details']);
 
 const partKeys: Readonly<Record<string, ReadonlySet<string>>> = {
   text: new Set(['type', 'text', 'prompt_cache_breakpoint']),
@@ -66,7 +70,7 @@ function readMessage(message: JsonObject, at: string, before: readonly Message[]
     parts.push(part({ case: 'audio', value }));
   }
   addToolCalls(parts, message, before.length, at);
-  const extras = extrasOf(message, messageKeys);
+  const extras = extrasOf(message, areAllOurs(message.reasoning_details) ? keysWithThoughts : messageKeys);
   return {
     $typeName: 'llmgateway.v1.Message',
     role,
@@ -88,9 +92,10 @@ function part(kind: Part['kind'], extras?: string, cacheBreakpoint?: CacheBreakp
 function addReasoning(parts: Part[], message: JsonObject, at: string): void {
   const name = isSet(message.reasoning_content) ? 'reasoning_content' : 'reasoning';
   const reasoning = message[name];
-  if (!isSet(reasoning)) return;
-  const value = readText(reasoning, `${at}.${name}`);
-  if (value !== '') parts.push(part({ case: 'reasoning', value }));
+  const value = isSet(reasoning) ? readText(reasoning, `${at}.${name}`) : '';
+  const signed = readSignedThoughts(message.reasoning_details, value);
+  if (signed.length > 0) parts.push(...signed);
+  else if (value !== '') parts.push(part({ case: 'reasoning', value }));
 }
 
 function addContent(parts: Part[], message: JsonObject, role: Role, at: string): void {

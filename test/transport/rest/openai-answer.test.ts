@@ -71,7 +71,7 @@ const rich: Script = scripted(
   reasoningDelta(0, 0, 'let me '),
   reasoningDelta(0, 0, 'think'),
   extra('openai', '{"reasoning_details":[{"type":"x"}]}', 0, 0),
-  extra('anthropic', '{"signature":"of another family"}', 0, 0),
+  extra('ollama', '{"signature":"of another family"}', 0, 0),
   textDelta(0, 1, 'Größe 😀 "q"\n'),
   textDelta(1, 0, 'second'),
   textDelta(0, 1, 'end'),
