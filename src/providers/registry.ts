@@ -1,3 +1,4 @@
+import { AnthropicProvider } from './anthropic.ts';
 import { demo } from './demo.ts';
 import { GeminiProvider } from './gemini.ts';
 import { githubModels } from './github-models.ts';
@@ -5,7 +6,6 @@ import { groq } from './groq.ts';
 import { OllamaProvider } from './ollama.ts';
 import { OpenAICompatibleProvider } from './openai-compatible.ts';
 import type { Provider, ProviderOptions } from './provider.ts';
-import { unavailableProvider } from './unavailable.ts';
 
 /** Which dialect a provider speaks. */
 export type ProviderKindName = keyof typeof kinds;
@@ -50,7 +50,11 @@ const kinds = {
     baseUrl: 'https://generativelanguage.googleapis.com/v1beta',
     defaultModel: 'gemini-3.5-flash-lite',
   },
-  anthropic: { create: notYet, baseUrl: '', defaultModel: '' },
+  anthropic: {
+    create: (options) => new AnthropicProvider(options),
+    baseUrl: 'https://api.anthropic.com/v1',
+    defaultModel: '',
+  },
 } as const satisfies Record<string, Kind>;
 
 /** Build the adapter of a provider. Nothing is sent before it is asked. */
@@ -60,8 +64,4 @@ export function createProvider(settings: ProviderSettings): Provider {
   const baseUrl = settings.baseUrl || own.baseUrl;
   const defaultModel = settings.defaultModel || own.defaultModel;
   return create({ name, kind, baseUrl, apiKeys, defaultModel, headers, dropUnsupported, connectTimeoutMs });
-}
-
-function notYet({ name, kind, defaultModel }: ProviderOptions): Provider {
-  return unavailableProvider(name, kind, defaultModel, `the kind ${kind} is not in effect yet`);
 }

@@ -17,7 +17,6 @@ describe('notices', () => {
   it.each([
     ['routing: { default_strategy: quality }', {}, ['routing.default_strategy highest_quality: not in effect yet']],
     [`routing: { default_strategy: "\${S:-random}" }`, {}, ['routing.default_strategy random: not in effect yet']],
-    ['providers: [{ name: a, kind: anthropic, api_key: k }]', {}, ['providers[].kind anthropic: not in effect yet']],
     ['', { REDIS_URL: 'redis://h' }, ['REDIS_URL: not in effect yet']],
     ['', { DEFAULT_RATE_LIMIT_CAPACITY: '5' }, ['DEFAULT_RATE_LIMIT_CAPACITY: not in effect yet']],
     ['breaker: { min_calls: 5, window: 10s }', {}, ['breaker: not in effect yet']],

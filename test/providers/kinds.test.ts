@@ -1,16 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Role } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { createProvider } from '../../src/providers/registry.ts';
-import {
-  answerOf,
-  callOf,
-  eventsOf,
-  providerAt,
-  question,
-  startUpstream,
-  type Upstream,
-  vectorsOf,
-} from './support.ts';
+import { answerOf, providerAt, question, startUpstream, type Upstream, vectorsOf } from './support.ts';
 
 const whole = '{"model":"m","choices":[{"index":0,"message":{"content":"hello"},"finish_reason":"stop"}]}';
 
@@ -128,20 +119,11 @@ describe('createProvider', () => {
     ['ollama', 'llama3.2'],
     ['demo', 'demo-1'],
     ['gemini', 'gemini-3.5-flash-lite'],
+    ['anthropic', ''],
   ] as const)('knows %s and its default model', (kind, model) => {
     const provider = createProvider({ name: 'p', kind });
 
     expect([provider.name, provider.kind, provider.defaultModel]).toEqual(['p', kind, model]);
     expect(createProvider({ name: 'p', kind, defaultModel: 'mine' }).defaultModel).toBe('mine');
-  });
-
-  it.each(['anthropic'] as const)('lists %s, which is not in effect yet', async (kind) => {
-    const provider = createProvider({ name: 'p', kind });
-
-    expect(provider.unavailable).toBe(`the kind ${kind} is not in effect yet`);
-    expect((await eventsOf(provider.complete(question(), callOf()))).error).toMatchObject({
-      reason: 'provider_misconfigured',
-    });
-    expect(await provider.listModels(new AbortController().signal)).toEqual([]);
   });
 });
