@@ -186,7 +186,8 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, version: st
   const targetFrom = ({ provider, model }: Candidate, request: Request, route: Route | undefined): Target => {
     const { contextWindow } = catalogue.factsOf(provider.name, model);
     const priceOf = (answered: string) => catalogue.priceOf(provider.name, model, answered);
-    return { provider, model, priceOf, contextWindow, limits: limitsOf(provider.name, route, request) };
+    const listed = route !== undefined || catalogue.has(provider, model);
+    return { provider, model, priceOf, contextWindow, limits: limitsOf(provider.name, route, request), listed };
   };
 
   const gateway: Gateway = {

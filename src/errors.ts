@@ -97,7 +97,8 @@ export interface GatewayErrorOptions {
 export class GatewayError extends Error {
   override readonly name = 'GatewayError';
   readonly reason: Reason;
-  readonly retryAfterMs: number | undefined;
+  /** The loop that tried several targets sets the soonest. */
+  retryAfterMs: number | undefined;
   readonly provider: string | undefined;
   readonly violations: readonly FieldViolation[];
   readonly providerCode: string | undefined;

@@ -18,7 +18,7 @@ export interface FirstToCommitOptions<Request> {
  *
  * - Until the commit nothing is passed on, so that a failed target leaves no trace in the answer and the status is still open.
  * - Which failures may be tried elsewhere is in the error table. A failure that may not is the caller's at once.
- * - When all fail, the first cause is the error, with every attempt.
+ * - When all fail, the first cause is the error, with every attempt and the soonest hope.
  */
 export function firstToCommit<Request, Event>(
   operation: Operation<Request, Event>,
@@ -29,6 +29,7 @@ export function firstToCommit<Request, Event>(
     const attempts: Attempt[] = [];
     const targets = await targetsFor(request, context);
     let firstFailure: GatewayError | undefined;
+    let soonestMs = Number.POSITIVE_INFINITY;
     let refusedWindow: number | undefined;
     for (const target of targets) {
       if (refusedWindow !== undefined && !isLarger(target.contextWindow, refusedWindow)) continue;
@@ -54,14 +55,28 @@ export function firstToCommit<Request, Event>(
         }
         return;
       } catch (cause) {
-        const error = GatewayError.from(cause);
+        const error = judge(GatewayError.from(cause), target);
         firstFailure ??= error;
+        soonestMs = Math.min(soonestMs, error.retryAfterMs ?? Number.POSITIVE_INFINITY);
         if (committed || error.row.elsewhere === 'no') throw withAttempts(error, attempts);
         refusedWindow = error.reason === 'context_length' ? (target.contextWindow ?? 0) : undefined;
       }
     }
-    throw withAttempts(firstFailure ?? new GatewayError('no_provider_available', 'no target is left'), attempts);
+    const failure = firstFailure ?? new GatewayError('no_provider_available', 'no target is left');
+    if (Number.isFinite(soonestMs)) failure.retryAfterMs = soonestMs;
+    throw withAttempts(failure, attempts);
   };
+}
+
+/** A 404 for a model that only the caller names is the caller's mistake; for one that is configured it is ours. */
+function judge(error: GatewayError, { provider, model, listed }: Target): GatewayError {
+  if (listed || error.reason !== 'provider_misconfigured' || error.providerStatus !== 404) return error;
+  const message = `${provider.name} has no model "${model}"`;
+  return new GatewayError('model_not_found', message, {
+    provider: provider.name,
+    violations: [{ field: 'model', description: message }],
+    cause: error,
+  });
 }
 
 /** An unknown window may be large enough. */

@@ -41,6 +41,8 @@ export interface Target {
   /** The most tokens of prompt and answer together; undefined: unknown. */
   readonly contextWindow: number | undefined;
   readonly limits: AttemptLimits;
+  /** Whether the configuration or the provider itself names the model; if not, only the caller does. */
+  readonly listed: boolean;
 }
 
 const MILLION = 1_000_000;

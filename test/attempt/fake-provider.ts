@@ -52,6 +52,7 @@ export function targetOf(provider: Provider, more: Partial<Target> = {}): Target
     model: provider.defaultModel,
     priceOf: () => undefined,
     contextWindow: undefined,
+    listed: true,
     limits: { unaryMs: 60_000, firstTokenMs: 30_000, idleMs: 30_000 },
     ...more,
   };

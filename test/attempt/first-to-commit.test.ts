@@ -136,6 +136,23 @@ describe('first to commit', () => {
     expect(records.get('two')?.lastErrorReason).toBe('provider_unavailable');
   });
 
+  it('tells the soonest hope when all are limited', async () => {
+    const limited = (retryAfterMs: number) => new GatewayError('provider_rate_limited', 'limited', { retryAfterMs });
+    const { events } = run([targetOf(scripted('one', [limited(7000)])), targetOf(scripted('two', [limited(5000)]))]);
+    await expect(all(events)).rejects.toMatchObject({ reason: 'provider_rate_limited', retryAfterMs: 5000 });
+  });
+
+  it("takes a 404 for a model that only the caller names for the caller's mistake, and for ours otherwise", async () => {
+    const missing = new GatewayError('provider_misconfigured', 'no such model', { providerStatus: 404 });
+    for (const [listed, reason] of [
+      [false, 'model_not_found'],
+      [true, 'provider_misconfigured'],
+    ] as const) {
+      const { events } = run([targetOf(scripted('one', [missing]), { listed })]);
+      await expect(all(events)).rejects.toMatchObject({ reason });
+    }
+  });
+
   it('takes an answer without an end for truncated', async () => {
     const { events } = run([targetOf(scripted('one', [started('m'), textDelta(0, 0, 'half')]))]);
     await expect(all(events)).rejects.toMatchObject({ reason: 'provider_protocol' });
