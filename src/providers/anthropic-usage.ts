@@ -1,5 +1,6 @@
 import type { Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { isObject, type JsonObject } from './json-value.ts';
+import { readTokenCount } from './token-count.ts';
 
 /** What was read of a provider's account. */
 export interface ReadUsage {
@@ -25,13 +26,13 @@ export function mergeUsage(before: JsonObject, said: unknown): JsonObject {
 
 /** Read Anthropic's `usage`; undefined: it tells nothing. Its `input_tokens` leave out what the cache has to do with. */
 export function readUsage(said: JsonObject): ReadUsage | undefined {
-  const input = count(said.input_tokens);
-  const output = count(said.output_tokens);
+  const input = readTokenCount(said.input_tokens);
+  const output = readTokenCount(said.output_tokens);
   if (input === undefined && output === undefined) return undefined;
-  const written = count(said.cache_creation_input_tokens);
-  const cached = count(said.cache_read_input_tokens);
+  const written = readTokenCount(said.cache_creation_input_tokens);
+  const cached = readTokenCount(said.cache_read_input_tokens);
   const details = isObject(said.output_tokens_details) ? said.output_tokens_details : {};
-  const reasoning = count(details.thinking_tokens);
+  const reasoning = readTokenCount(details.thinking_tokens);
   const promptTokens = (input ?? 0) + (written ?? 0) + (cached ?? 0);
   const completionTokens = output ?? 0;
   const usage: Usage = {
@@ -46,9 +47,4 @@ export function readUsage(said: JsonObject): ReadUsage | undefined {
   };
   const rest = Object.entries(said).filter(([key]) => !typedKeys.has(key));
   return { usage, rest: rest.length > 0 ? Object.fromEntries(rest) : undefined };
-}
-
-/** A number of tokens; undefined: none. */
-function count(value: unknown): number | undefined {
-  return typeof value === 'number' && value >= 0 ? Math.min(Math.trunc(value), 0xffffffff) : undefined;
 }

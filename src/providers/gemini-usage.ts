@@ -1,5 +1,6 @@
 import type { Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { isObject, type JsonObject } from './json-value.ts';
+import { readTokenCount } from './token-count.ts';
 
 const typedKeys = new Set([
   'promptTokenCount',
@@ -16,13 +17,13 @@ const typedKeys = new Set([
  * Candidates do not include thoughts, and the prompt does not include what built-in tools read; cached tokens are part of it.
  */
 export function readUsage(metadata: JsonObject): Usage | undefined {
-  const prompt = count(metadata.promptTokenCount);
-  const candidates = count(metadata.candidatesTokenCount);
+  const prompt = readTokenCount(metadata.promptTokenCount);
+  const candidates = readTokenCount(metadata.candidatesTokenCount);
   if (prompt === undefined && candidates === undefined) return undefined;
-  const thoughts = count(metadata.thoughtsTokenCount);
-  const promptTokens = (prompt ?? 0) + (count(metadata.toolUsePromptTokenCount) ?? 0);
+  const thoughts = readTokenCount(metadata.thoughtsTokenCount);
+  const promptTokens = (prompt ?? 0) + (readTokenCount(metadata.toolUsePromptTokenCount) ?? 0);
   const completionTokens = (candidates ?? 0) + (thoughts ?? 0);
-  const cached = count(metadata.cachedContentTokenCount);
+  const cached = readTokenCount(metadata.cachedContentTokenCount);
   const promptAudio = audioIn(metadata.promptTokensDetails);
   const completionAudio = audioIn(metadata.candidatesTokensDetails);
   return {
@@ -47,9 +48,5 @@ export function restOfUsage(metadata: JsonObject): JsonObject | undefined {
 function audioIn(details: unknown): number | undefined {
   if (!Array.isArray(details)) return undefined;
   const audio = details.find((detail) => isObject(detail) && detail.modality === 'AUDIO');
-  return audio && count(audio.tokenCount);
-}
-
-function count(value: unknown): number | undefined {
-  return typeof value === 'number' && value >= 0 ? Math.min(Math.trunc(value), 0x7fffffff) : undefined;
+  return audio && readTokenCount(audio.tokenCount);
 }

@@ -1,5 +1,6 @@
 import type { Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { JsonObject } from './json-value.ts';
+import { readTokenCount } from './token-count.ts';
 
 /**
  * Read the counts of an answer; undefined: it has none.
@@ -7,9 +8,11 @@ import type { JsonObject } from './json-value.ts';
  * A count that is missing is 0: Ollama leaves out what is, the prompt's when all of it was cached.
  */
 export function readOllamaUsage({ prompt_eval_count, eval_count }: JsonObject): Usage | undefined {
-  if (typeof prompt_eval_count !== 'number' && typeof eval_count !== 'number') return undefined;
-  const promptTokens = tokens(prompt_eval_count);
-  const completionTokens = tokens(eval_count);
+  const prompt = readTokenCount(prompt_eval_count);
+  const completion = readTokenCount(eval_count);
+  if (prompt === undefined && completion === undefined) return undefined;
+  const promptTokens = prompt ?? 0;
+  const completionTokens = completion ?? 0;
   return {
     $typeName: 'llmgateway.v1.Usage',
     promptTokens,
@@ -17,8 +20,4 @@ export function readOllamaUsage({ prompt_eval_count, eval_count }: JsonObject): 
     totalTokens: promptTokens + completionTokens,
     estimated: false,
   };
-}
-
-function tokens(value: unknown): number {
-  return typeof value === 'number' && value >= 0 ? Math.min(Math.trunc(value), 0x7fffffff) : 0;
 }

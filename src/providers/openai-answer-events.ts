@@ -149,6 +149,8 @@ export class OpenAIAnswer {
 
   #choice(index: unknown): OpenAIChoice {
     const number = typeof index === 'number' ? index : 0;
+    if (!Number.isInteger(number) || number < 0 || number >= 2 ** 32)
+      throw this.unreadable(`a choice has the index ${index}`);
     let choice = this.#choices.find((open) => open.index === number);
     if (!choice) {
       choice = new OpenAIChoice(number, this.events, this.#options.audioType);

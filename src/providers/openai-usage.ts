@@ -1,5 +1,6 @@
 import type { Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { isObject, type JsonObject } from './json-value.ts';
+import { readTokenCount } from './token-count.ts';
 
 /** What was read of a provider's account. */
 export interface ReadUsage {
@@ -20,15 +21,15 @@ const typedKeys = new Set(['prompt_tokens', 'completion_tokens', 'total_tokens']
 /** Read OpenAI's `usage`, and what others made of it; undefined: it tells nothing. */
 export function readUsage(value: unknown): ReadUsage | undefined {
   if (!isObject(value)) return undefined;
-  const said = { prompt: count(value.prompt_tokens), completion: count(value.completion_tokens) };
+  const said = { prompt: readTokenCount(value.prompt_tokens), completion: readTokenCount(value.completion_tokens) };
   if (said.prompt === undefined && said.completion === undefined) return undefined;
   const prompt = isObject(value.prompt_tokens_details) ? value.prompt_tokens_details : {};
   const completion = isObject(value.completion_tokens_details) ? value.completion_tokens_details : {};
-  const reasoning = count(completion.reasoning_tokens) ?? count(value.reasoning_tokens);
+  const reasoning = readTokenCount(completion.reasoning_tokens) ?? readTokenCount(value.reasoning_tokens);
   const promptTokens = said.prompt ?? 0;
   let completionTokens = said.completion ?? 0;
   // xAI counts reasoning beside the completion: only its total has both.
-  if (reasoning && count(value.total_tokens) === promptTokens + completionTokens + reasoning)
+  if (reasoning && readTokenCount(value.total_tokens) === promptTokens + completionTokens + reasoning)
     completionTokens += reasoning;
   const usage: Usage = {
     $typeName: 'llmgateway.v1.Usage',
@@ -54,7 +55,7 @@ type OptionalCount = Exclude<
 
 /** Set what is known: an unset field differs from 0. */
 function set(usage: Usage, field: OptionalCount, value: unknown): void {
-  const tokens = count(value);
+  const tokens = readTokenCount(value);
   if (tokens !== undefined) usage[field] = tokens;
 }
 
@@ -78,9 +79,4 @@ function restOf(value: JsonObject, prompt: JsonObject, completion: JsonObject): 
 function without(object: JsonObject, keys: ReadonlySet<string>): JsonObject | undefined {
   const kept = Object.entries(object).filter(([key, value]) => !keys.has(key) && value !== null);
   return kept.length > 0 ? Object.fromEntries(kept) : undefined;
-}
-
-/** A number of tokens; undefined: none. */
-function count(value: unknown): number | undefined {
-  return typeof value === 'number' && value >= 0 ? Math.min(Math.trunc(value), 0xffffffff) : undefined;
 }
