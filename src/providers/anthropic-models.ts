@@ -8,12 +8,16 @@ export function readModels(body: unknown): ListedModel[] | undefined {
     const id = textOf(model.id);
     if (id === '' || model.lifecycle === 'retired') return [];
     const created = Date.parse(textOf(model.created_at)) / 1_000;
-    const window = model.max_input_tokens;
     return {
       id,
       ownedBy: 'anthropic',
       created: created > 0 ? created : undefined,
-      contextWindow: typeof window === 'number' && window > 0 ? window : undefined,
+      contextWindow: positive(model.max_input_tokens),
+      maxOutputTokens: positive(model.max_tokens),
     };
   });
+}
+
+function positive(value: unknown): number | undefined {
+  return typeof value === 'number' && value > 0 ? value : undefined;
 }
