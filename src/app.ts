@@ -12,6 +12,7 @@ import type { LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
 import { createProvider } from './providers/registry.ts';
 import type { Target } from './providers/target.ts';
+import { trustAlso } from './providers/trust.ts';
 import { Catalogue } from './routing/catalogue.ts';
 import { Fleet } from './routing/fleet.ts';
 import { Observations } from './routing/observations.ts';
@@ -67,6 +68,7 @@ const MAX_CONCURRENT_STREAMS = 100;
 export async function buildApp(loaded: LoadedConfig, { log, version }: AppOptions): Promise<App> {
   const { config } = loaded;
   warmUpChecks();
+  trustAuthorities(loaded, log);
   const fleet = fleetOf(loaded);
   const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
   const gateway = gatewayOf(config, fleet, inFlight, version);
@@ -130,10 +132,20 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   };
 }
 
-function fleetOf({ config, ollama }: LoadedConfig): Fleet {
+/** A file that cannot be used is no reason to stop: OpenSSL, whose variable it is, takes none either. */
+function trustAuthorities({ network }: LoadedConfig, log: Logger): void {
+  if (network.caFile === undefined) return;
+  try {
+    trustAlso(network.caFile);
+  } catch (error) {
+    log.warn({ file: network.caFile, error: String(error) }, 'SSL_CERT_FILE cannot be used');
+  }
+}
+
+function fleetOf({ config, ollama, network }: LoadedConfig): Fleet {
   const connectTimeoutMs = milliseconds(config.timeouts?.connect);
   return new Fleet({
-    providers: config.providers.map((provider) => createProvider(providerFrom(provider, connectTimeoutMs))),
+    providers: config.providers.map((provider) => createProvider(providerFrom(provider, connectTimeoutMs, network))),
     enabled: new Set(
       config.providers.map(({ name }) => name).filter((name) => !(ollama === 'detect' && name === 'ollama')),
     ),

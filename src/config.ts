@@ -8,6 +8,7 @@ import { checkServer, checkState } from './config/check-server.ts';
 import { readConfigFile } from './config/config-file.ts';
 import { fillDefaults } from './config/defaults.ts';
 import { adminKeyDigest, applyVariables } from './config/environment.ts';
+import { readNetwork } from './config/environment-network.ts';
 import { applyProviderVariables } from './config/environment-providers.ts';
 import { Findings } from './config/findings.ts';
 import type { Environment } from './config/interpolate.ts';
@@ -37,6 +38,7 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
   const config = read ?? create(ConfigSchema);
   applyVariables(config, environment, findings);
   const { ollama, switchedOff } = applyProviderVariables(config, environment, findings);
+  const network = readNetwork(environment, findings);
   const adminKeySha256 = adminKeyDigest(environment, findings);
   // Without the file everything that refers to it would look wrong.
   if (!read) findings.finish();
@@ -56,6 +58,7 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
     config: freeze(config),
     ...(adminKeySha256 === undefined ? {} : { adminKeySha256 }),
     ollama,
+    network,
     notices: noticesOf(findings.given()),
   };
 }

@@ -12,6 +12,7 @@ import {
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { KnownKey } from './admission/authenticate.ts';
 import type { CallContext } from './completion.ts';
+import type { ProxySettings } from './providers/proxy.ts';
 import type { ProviderKindName, ProviderSettings } from './providers/registry.ts';
 import type { AttemptLimits } from './providers/target.ts';
 import type { ConfiguredModel } from './routing/catalogue.ts';
@@ -57,8 +58,12 @@ function kindNameOf(kind: ProviderKind): ProviderKindName {
 }
 
 /** `connectTimeoutMs` is for providers that have none of their own. */
-export function providerFrom(provider: ProviderConfig, connectTimeoutMs: number): ProviderSettings {
-  const { name, kind, baseUrl, apiKey, apiKeys, defaultModel, headers, dropUnsupported, timeouts } = provider;
+export function providerFrom(
+  provider: ProviderConfig,
+  connectTimeoutMs: number,
+  proxies: ProxySettings,
+): ProviderSettings {
+  const { name, kind, baseUrl, apiKey, apiKeys, defaultModel, headers, dropUnsupported, timeouts, limits } = provider;
   return {
     name,
     kind: kindNameOf(kind),
@@ -68,6 +73,9 @@ export function providerFrom(provider: ProviderConfig, connectTimeoutMs: number)
     headers,
     dropUnsupported: dropUnsupported === DropUnsupported.DROP ? 'drop' : 'error',
     connectTimeoutMs: perhaps(timeouts?.connect) ?? connectTimeoutMs,
+    // 0: no limit. HTTP/1.1 carries one call at a time on a connection.
+    maxConnections: limits?.maxConcurrent || undefined,
+    proxies,
   };
 }
 

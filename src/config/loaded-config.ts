@@ -1,4 +1,5 @@
 import type { Config } from '../../gen/llmgateway/v1/config_pb.ts';
+import type { NetworkOfEnvironment } from './environment-network.ts';
 import type { OllamaMode } from './environment-providers.ts';
 
 /** The configuration as the gateway uses it. */
@@ -12,6 +13,8 @@ export interface LoadedConfig {
    * it is among `config.providers`, under the name `ollama`.
    */
   readonly ollama: OllamaMode;
+  /** How the outside is reached. */
+  readonly network: NetworkOfEnvironment;
   /** One line for each setting that was given and is not in effect yet. */
   readonly notices: readonly string[];
 }

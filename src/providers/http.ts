@@ -1,6 +1,7 @@
 import { buildConnector, type Dispatcher, Pool } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { networkFault } from './network-fault.ts';
+import { proxyAuthorization, proxyFault, tunnelThrough } from './proxy-tunnel.ts';
 
 /** Response headers by lower-case name. */
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -55,6 +56,10 @@ export interface HttpClientOptions {
   readonly baseUrl: string;
   /** The default value is 3000. */
   readonly connectTimeoutMs?: number | undefined;
+  /** URL of the proxy on the way there; undefined: none. */
+  readonly proxy?: string | undefined;
+  /** The most connections; calls beyond it wait for one. The default value is 512. */
+  readonly maxConnections?: number | undefined;
 }
 
 /** The most bytes of an answer that is not a stream. */
@@ -78,15 +83,28 @@ const bytesReadAtError = new WeakMap<Error, number>();
  *
  * Time limits are the attempt layer's: it aborts the signal. HTTP/2 stays off because there an abort would leave the
  * connection, and the upstream's work, to the goodwill of the other side.
+ *
+ * Through a proxy, https goes in a tunnel; http is handed to the proxy with the whole URL, as proxies expect it.
  */
 export class HttpClient {
   readonly #pool: Pool;
   readonly #provider: string;
+  readonly #forward: Forward | undefined;
 
-  constructor({ provider, baseUrl, connectTimeoutMs = 3_000 }: HttpClientOptions) {
-    const connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false });
+  constructor({ provider, baseUrl, connectTimeoutMs = 3_000, proxy, maxConnections = 512 }: HttpClientOptions) {
+    const { origin, protocol, host } = new URL(baseUrl);
+    let endOfConnection = origin;
+    let connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false });
+    if (proxy !== undefined && protocol === 'https:') {
+      connect = tunnelThrough({ provider, proxy, connectTimeoutMs }, connect);
+    } else if (proxy !== undefined) {
+      connect = connectToProxy(provider, connect);
+      this.#forward = { origin, headers: { host, ...proxyAuthorization(proxy) } };
+      endOfConnection = new URL(proxy).origin;
+    }
     this.#provider = provider;
-    this.#pool = new Pool(new URL(baseUrl).origin, {
+    this.#pool = new Pool(endOfConnection, {
+      connections: maxConnections,
       allowH2: false,
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -104,14 +122,14 @@ export class HttpClient {
   /** Send a request, and read the answer whole: at most 16 MiB. */
   fetch(request: HttpRequest): Promise<WholeAnswer> {
     return new Promise((resolve, reject) => {
-      new Exchange(this.#pool, this.#provider, request, reject, resolve).start();
+      new Exchange(this.#pool, this.#provider, this.#addressed(request), reject, resolve).start();
     });
   }
 
   /** Send a request; resolves once the headers of the answer are here. */
   stream(request: HttpRequest): Promise<StreamedAnswer> {
     return new Promise((resolve, reject) => {
-      new Exchange(this.#pool, this.#provider, request, reject, undefined, resolve).start();
+      new Exchange(this.#pool, this.#provider, this.#addressed(request), reject, undefined, resolve).start();
     });
   }
 
@@ -119,6 +137,28 @@ export class HttpClient {
   close(): Promise<void> {
     return this.#pool.close();
   }
+
+  /** What to say of a request to whoever is at the other end of the connection. */
+  #addressed(request: HttpRequest): HttpRequest {
+    if (!this.#forward) return request;
+    const { origin, headers } = this.#forward;
+    return { ...request, path: origin + request.path, headers: { ...request.headers, ...headers } };
+  }
+}
+
+/** What a proxy needs to know to hand a request on. */
+interface Forward {
+  readonly origin: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Connect to a proxy itself: it is the proxy's certificate that must be right, and the proxy that fails. */
+function connectToProxy(provider: string, connect: buildConnector.connector): buildConnector.connector {
+  return (options, callback) =>
+    connect({ ...options, servername: '' }, (...[cause, socket]) => {
+      if (cause) callback(proxyFault(provider, 'let no connection through', cause), null);
+      else callback(null, socket);
+    });
 }
 
 /** One request and its answer: undici's handler on one side, the body that is read on the other. */

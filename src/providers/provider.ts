@@ -14,6 +14,10 @@ export interface ProviderOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly dropUnsupported: 'error' | 'drop';
   readonly connectTimeoutMs?: number | undefined;
+  /** URL of the proxy on the way to the base URL; undefined: none. */
+  readonly proxy?: string | undefined;
+  /** The most connections. The default value is 512. */
+  readonly maxConnections?: number | undefined;
 }
 
 /** What an adapter is told about one attempt, beside the request. */

@@ -6,6 +6,7 @@ import { groq } from './groq.ts';
 import { OllamaProvider } from './ollama.ts';
 import { OpenAICompatibleProvider } from './openai-compatible.ts';
 import type { Provider, ProviderOptions } from './provider.ts';
+import { type ProxySettings, proxyFor } from './proxy.ts';
 
 /** Which dialect a provider speaks. */
 export type ProviderKindName = keyof typeof kinds;
@@ -21,6 +22,10 @@ export interface ProviderSettings {
   /** The default value is `error`. */
   readonly dropUnsupported?: 'error' | 'drop' | undefined;
   readonly connectTimeoutMs?: number | undefined;
+  /** The most connections. The default value is 512. */
+  readonly maxConnections?: number | undefined;
+  /** How the outside is reached. The default is directly. */
+  readonly proxies?: ProxySettings | undefined;
 }
 
 interface Kind {
@@ -59,9 +64,12 @@ const kinds = {
 
 /** Build the adapter of a provider. Nothing is sent before it is asked. */
 export function createProvider(settings: ProviderSettings): Provider {
-  const { name, kind, apiKeys = [], headers = {}, dropUnsupported = 'error', connectTimeoutMs } = settings;
+  const { name, kind, apiKeys = [], headers = {}, dropUnsupported = 'error' } = settings;
+  const { connectTimeoutMs, maxConnections, proxies } = settings;
   const { create, ...own }: Kind = kinds[kind];
   const baseUrl = settings.baseUrl || own.baseUrl;
   const defaultModel = settings.defaultModel || own.defaultModel;
-  return create({ name, kind, baseUrl, apiKeys, defaultModel, headers, dropUnsupported, connectTimeoutMs });
+  const proxy = proxies && baseUrl ? proxyFor(baseUrl, proxies) : undefined;
+  const connecting = { connectTimeoutMs, maxConnections, proxy };
+  return create({ name, kind, baseUrl, apiKeys, defaultModel, headers, dropUnsupported, ...connecting });
 }

@@ -86,6 +86,8 @@ function judge(status: number, { code, type, word, message, details }: Complaint
   if (status === 408) return 'provider_timeout';
   // 498 and 499 are inventions: no capacity left, and a provider that gave up on its own backend.
   if (status === 498 || status === 499) return 'provider_unavailable';
+  // A proxy on the way wants credentials: the provider has not even been asked.
+  if (status === 407) return 'provider_unavailable';
   if (status >= 300 && status < 400) return 'provider_misconfigured';
   if (status >= 400 && status < 500) return 'provider_rejected';
   return 'provider_unavailable';

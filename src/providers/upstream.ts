@@ -28,9 +28,9 @@ export class Upstream {
   #turn = 0;
 
   constructor(options: ProviderOptions, variant: UpstreamVariant = {}) {
-    const { name, baseUrl, apiKeys, headers, connectTimeoutMs } = options;
+    const { name, apiKeys, headers } = options;
     const { authorize = bearer, onRefusal } = variant;
-    this.http = new HttpClient({ provider: name, baseUrl, connectTimeoutMs });
+    this.http = new HttpClient({ ...options, provider: name });
     this.#provider = name;
     this.#secrets = apiKeys;
     this.#onRefusal = onRefusal;

@@ -93,6 +93,7 @@ const cases: readonly [what: string, status: number, body: unknown, reason: Reas
   ],
   ['a timeout', 408, '', 'provider_timeout'],
   ['no capacity', 498, error({ code: 'capacity_exceeded' }), 'provider_unavailable'],
+  ['a proxy on the way', 407, '', 'provider_unavailable'],
   ['an error of the server', 500, error({}), 'provider_unavailable'],
   ['a page of a proxy', 502, '<html><h1>502 Bad Gateway</h1></html>', 'provider_unavailable'],
   ['an overload', 529, error({ type: 'overloaded_error' }), 'provider_unavailable'],
