@@ -15,6 +15,8 @@ node=$REPOSITORY/node_modules/.bin/node
 key=bench-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 BENCH_KEY_SHA256=$(printf %s "$key" | sha256sum | cut -d ' ' -f 1)
 url=http://127.0.0.1:9210
+exec 9>"$BENCH_HOME/lock"
+flock 9
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT
 
