@@ -27,6 +27,8 @@ export function echoedSignatures({ parts, extraJson }: Message): Map<Part, strin
   const text = parts.findLast(({ kind }) => kind.case === 'text');
   const firstCall = parts.find(({ kind }) => kind.case === 'toolCall');
   const details = Array.isArray(beside.reasoning_details) ? beside.reasoning_details.filter(isGoogles) : [];
+  // Those of calls first: one without an id is the first call's only if nothing else is.
+  details.sort((a, b) => Number(Boolean(b.id)) - Number(Boolean(a.id)));
   for (const { type, id, data, signature } of details) {
     if (type === 'reasoning.encrypted') {
       const call = parts.find(({ kind }) => kind.case === 'toolCall' && kind.value.id === id);

@@ -13,6 +13,7 @@ import {
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import type { JsonObject } from './fields.ts';
 import { reasoningDetail } from './reasoning-details.ts';
+import { signatureBeside, signatureDetail, thoughtSignatureIn } from './thought-signatures.ts';
 import { secondsOf } from './times.ts';
 
 const finishReasons: Readonly<Record<number, string>> = {
@@ -77,8 +78,11 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
   for (const part of message?.parts ?? []) {
     const extras = openaiExtras(part.extraJson);
     const { kind } = part;
+    const signature = thoughtSignatureIn(part.extraJson.gemini);
     if (kind.case === 'toolCall') {
-      calls.push({ ...extras, ...toolCallJson(kind.value) });
+      const beside = signature === undefined ? undefined : signatureBeside(signature);
+      calls.push({ ...extras, ...beside, ...toolCallJson(kind.value) });
+      if (signature !== undefined) thoughts.push(signatureDetail(kind.value, signature, thoughts.length));
       continue;
     }
     if (kind.case === undefined) {
@@ -89,10 +93,12 @@ function messageJson({ message }: Choice, legacyFunctions: boolean): JsonObject 
     if (kind.case === 'text') {
       annotations.push(...annotationsJson(part, kind.value, text));
       text += kind.value;
+      if (signature !== undefined) thoughts.push(signatureDetail('text', signature, thoughts.length));
     } else if (kind.case === 'reasoning') {
       reasoning += kind.value;
       const detail = reasoningDetail(kind.value, part.extraJson.anthropic, thoughts.length);
       if (detail) thoughts.push(detail);
+      if (signature !== undefined) thoughts.push(signatureDetail('thought', signature, thoughts.length));
     } else if (kind.case === 'refusal') refusal += kind.value;
     else if (kind.case === 'audio') json.audio = { ...(json.audio as object | undefined), ...audioJson(kind.value) };
     else if (kind.case === 'image') images.push(imageJson(kind.value));

@@ -27,6 +27,7 @@ import {
 } from './openai-answer.ts';
 import { reasoningDetail } from './reasoning-details.ts';
 import type { FrameWriter } from './stream-answer.ts';
+import { signatureBeside, signatureDetail, thoughtSignatureIn } from './thought-signatures.ts';
 import { secondsOf } from './times.ts';
 
 /** How a caller wants its chunks. */
@@ -47,7 +48,7 @@ interface OpenChoice {
   /** The parts that have a kind; extras of any other are an opaque block. */
   readonly parts: Set<number>;
   /** Ordinal among the tool calls, by part. */
-  readonly toolCalls: Map<number, { ordinal: number; custom: boolean }>;
+  readonly toolCalls: Map<number, { ordinal: number; id: string; custom: boolean }>;
   /** Where in the content each part of text begins, and how long the content is so far, in code points. */
   readonly textStarts: Map<number, number>;
   textLength: number;
@@ -180,6 +181,22 @@ export class OpenaiChunks implements FrameWriter {
     return this.#delta(choice, `"reasoning_details":[${JSON.stringify(detail)}]`);
   }
 
+  /** Gemini signs parts of any kind: what it is decides in which forms its signature goes out. */
+  #thoughtSignature(choiceIndex: number, partIndex: number, json: string): string {
+    const signature = thoughtSignatureIn(json);
+    if (signature === undefined) return '';
+    const choice = this.#choice(choiceIndex);
+    const call = choice.toolCalls.get(partIndex);
+    const kind = choice.textStarts.has(partIndex) ? 'text' : choice.thoughts.has(partIndex) ? 'thought' : undefined;
+    const of = call ?? kind;
+    if (!of) return '';
+    const detail = JSON.stringify(signatureDetail(of, signature, choice.signedThoughts++));
+    const details = `"reasoning_details":[${detail}]`;
+    if (!call || this.#options.legacyFunctions) return this.#delta(choice, details);
+    const beside = { ...signatureBeside(signature), index: call.ordinal, ...nothingMore(call) };
+    return this.#delta(choice, `"tool_calls":[${JSON.stringify(beside)}],${details}`);
+  }
+
   /** A chunk with one delta, its keys given as JSON text: the hot path, put together by hand. */
   #delta(choice: OpenChoice, keys: string): string {
     if (choice.opened) return this.#pending() + choice.head + keys + choice.tail;
@@ -217,7 +234,7 @@ export class OpenaiChunks implements FrameWriter {
     const known = choice.toolCalls.get(delta.partIndex);
     const ordinal = known?.ordinal ?? choice.toolCalls.size;
     const custom = known?.custom ?? delta.custom;
-    if (!known) choice.toolCalls.set(delta.partIndex, { ordinal, custom });
+    if (!known) choice.toolCalls.set(delta.partIndex, { ordinal, id: delta.id, custom });
     if (this.#options.legacyFunctions) {
       if (ordinal > 0) return '';
       const { name, arguments: args } = delta;
@@ -269,8 +286,9 @@ export class OpenaiChunks implements FrameWriter {
   }
 
   #extra({ choiceIndex, partIndex, family, json }: Extra): string {
-    if (family === 'anthropic' && choiceIndex !== undefined && partIndex !== undefined) {
-      return this.#signature(choiceIndex, partIndex, json);
+    if (choiceIndex !== undefined && partIndex !== undefined) {
+      if (family === 'anthropic') return this.#signature(choiceIndex, partIndex, json);
+      if (family === 'gemini') return this.#thoughtSignature(choiceIndex, partIndex, json);
     }
     if (family !== 'openai') return '';
     const extras: JsonObject = JSON.parse(json);
@@ -286,9 +304,7 @@ export class OpenaiChunks implements FrameWriter {
     const keys = JSON.stringify(extras).slice(1, -1);
     if (!call) return keys && this.#delta(choice, keys);
     if (this.#options.legacyFunctions) return '';
-    // Some SDKs refuse a tool call delta without `function`.
-    const body = call.custom ? { custom: { input: '' } } : { function: { arguments: '' } };
-    return this.#toolCallJson(choice, { ...extras, index: call.ordinal, ...body });
+    return this.#toolCallJson(choice, { ...extras, index: call.ordinal, ...nothingMore(call) });
   }
 
   #answerExtras({ usage, ...extras }: JsonObject): void {
@@ -322,6 +338,11 @@ export class OpenaiChunks implements FrameWriter {
     if (!this.#options.includeUsage || !usage) return '';
     return this.#chunk([], usageJson(usage, this.#usageExtras));
   }
+}
+
+/** A tool call delta that brings no arguments: some SDKs refuse one without `function`. */
+function nothingMore({ custom }: { custom: boolean }): object {
+  return custom ? { custom: { input: '' } } : { function: { arguments: '' } };
 }
 
 /** The image that comes in pieces, of which the first has all but the later bytes. */
