@@ -139,7 +139,7 @@ function writeAssistant(message: Message, writing: Writing): string {
     const { kind } = part;
     if (kind.case === 'toolCall') {
       const own = extras.read(part.extraJson, 'messages.parts');
-      calls.push(objectOver(own, ...writeToolCall(kind.value)));
+      calls.push(objectOver(own && withoutAnswerOnly(own, dialect), ...writeToolCall(kind.value)));
     } else if (kind.case === 'text' || kind.case === 'reasoning' || kind.case === 'refusal') {
       texts.set(kind.case, (texts.get(kind.case) ?? '') + kind.value);
       const own = extras.read(part.extraJson, 'messages.parts');
@@ -194,7 +194,10 @@ function spokenId(part: Part, { extras }: Writing): unknown {
 function withoutAnswerOnly(extras: Record<string, unknown>, dialect: OpenAIDialect): Record<string, unknown> {
   const kept = { ...extras };
   for (const key of answerOnlyKeys) delete kept[key];
-  // Who does not take reasoning back does not know its details either.
-  if (dialect.reasoningName !== 'reasoning_content') delete kept.reasoning_details;
+  // Who does not take reasoning back does not know its details either, nor other providers' signatures.
+  if (dialect.reasoningName !== 'reasoning_content') {
+    delete kept.reasoning_details;
+    delete kept.extra_content;
+  }
   return kept;
 }

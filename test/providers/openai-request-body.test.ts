@@ -319,10 +319,11 @@ describe('messages', () => {
     });
   });
 
-  it('of the model lose their reasoning where it is not taken back', () => {
+  it("of the model lose their reasoning, and others' signatures, where they are not taken back", () => {
     const { body, droppedFields } = write({ messages: [turn] }, openai);
 
     expect(Object.keys(body.messages[0])).toEqual(['role', 'content', 'tool_calls']);
+    expect(Object.keys(body.messages[0].tool_calls[0])).toEqual(['id', 'type', 'function']);
     expect(droppedFields).toEqual(['messages.parts.reasoning']);
   });
 
