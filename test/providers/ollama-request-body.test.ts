@@ -1,4 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { ChatRequest, Message } from 'ollama';
 import { describe, expect, it } from 'vitest';
 import { CompletionRequestSchema, Role, ToolChoiceMode } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { EmbeddingRequestSchema } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
@@ -7,6 +8,13 @@ import { writeOllamaEmbeddingBody } from '../../src/providers/ollama-embeddings.
 import { typedOllamaKeys, writeOllamaBody } from '../../src/providers/ollama-request-body.ts';
 
 type Fields = MessageInitShape<typeof CompletionRequestSchema>;
+
+/** What is expected is typed by Ollama's own library, and by what its server has learned since. */
+type Body = Omit<ChatRequest, 'think' | 'messages'> & {
+  messages: (Message & { tool_call_id?: string; tool_calls?: { id?: string }[] })[];
+  think?: ChatRequest['think'] | 'max';
+  truncate?: boolean;
+};
 
 const text = (value: string) => ({ kind: { case: 'text' as const, value } });
 const user = { role: Role.USER, parts: [text('hi')] };
@@ -49,7 +57,7 @@ const weather = {
 
 describe('a request to /api/chat', () => {
   it.each([true, false])('always says whether to stream: %s', (streaming) => {
-    expect(write({}, { streaming }).body).toEqual({
+    expect(write({}, { streaming }).body).toEqual<Body>({
       model: 'm',
       messages: [{ role: 'user', content: 'hi' }],
       stream: streaming,
@@ -68,7 +76,7 @@ describe('a request to /api/chat', () => {
       presencePenalty: -1,
     });
 
-    expect(body.options).toEqual({
+    expect(body.options).toEqual<Body['options']>({
       num_predict: 9,
       stop: ['a', 'b'],
       temperature: 0,
@@ -225,6 +233,63 @@ describe('a request to /api/chat', () => {
     expect(write({ tools, toolChoice: { mode: ToolChoiceMode.NONE } }).body).not.toHaveProperty('tools');
     const some = write({ tools, toolChoice: { mode: ToolChoiceMode.AUTO, allowedTools: ['other'] } });
     expect(some.body.tools).toMatchObject([{ function: { name: 'other' } }]);
+  });
+
+  it('is one that Ollama’s own library could send', () => {
+    const call = { case: 'toolCall' as const, value: { id: 'c', name: 'weather', arguments: '{"city":"Rome"}' } };
+    const image = { case: 'image' as const, value: { source: { case: 'data' as const, value: Uint8Array.of(1) } } };
+
+    const { body } = write(
+      {
+        messages: [
+          { role: Role.SYSTEM, parts: [text('be brief')] },
+          { role: Role.USER, parts: [text('and here?'), { kind: image }] },
+          { role: Role.ASSISTANT, parts: [{ kind: { case: 'reasoning', value: 'hm' } }, { kind: call }] },
+          { role: Role.TOOL, toolCallId: 'c', parts: [text('cold')] },
+        ],
+        tools: [weather],
+        maxOutputTokens: 5,
+        reasoning: { effort: 'max' },
+        responseFormat: { kind: { case: 'jsonSchema', value: { schemaJson: '{"type":"object"}' } } },
+        logprobs: true,
+        topLogprobs: 2,
+        extraJson: { ollama: '{"options":{"num_ctx":8192},"keep_alive":"10m","truncate":false}' },
+      },
+      { streaming: true },
+    );
+
+    expect(body).toEqual<Body>({
+      model: 'm',
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'and here?', images: ['AQ=='] },
+        {
+          role: 'assistant',
+          content: '',
+          thinking: 'hm',
+          tool_calls: [{ id: 'c', function: { name: 'weather', arguments: { city: 'Rome' } } }],
+        },
+        { role: 'tool', content: 'cold', tool_name: 'weather', tool_call_id: 'c' },
+      ],
+      tools: [
+        {
+          type: 'function',
+          function: {
+            name: 'weather',
+            description: 'Tells it',
+            parameters: { type: 'object', properties: { b: {}, a: {} } },
+          },
+        },
+      ],
+      format: { type: 'object' },
+      options: { num_ctx: 8192, num_predict: 5 },
+      think: 'max',
+      logprobs: true,
+      top_logprobs: 2,
+      keep_alive: '10m',
+      truncate: false,
+      stream: true,
+    });
   });
 });
 
