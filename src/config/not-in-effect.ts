@@ -6,7 +6,8 @@ import type { Origin } from './findings.ts';
  * A row is a path without indices, which stands for all below it, or a path and one of its words.
  */
 const rows: readonly (readonly [path: string, word?: string])[] = [
-  ['providers[].limits'],
+  ['providers[].limits.requests_per_minute'],
+  ['providers[].limits.requests_per_second'],
   ['routing.default_strategy', 'round_robin'],
   ['routing.default_strategy', 'least_latency'],
   ['routing.default_strategy', 'lowest_cost'],

@@ -1,7 +1,8 @@
-import { buildConnector, type Dispatcher, Pool } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
 import { GatewayError } from '../errors.ts';
 import { networkFault } from './network-fault.ts';
-import { proxyAuthorization, proxyFault, tunnelThrough } from './proxy-tunnel.ts';
+import { Places, type Waiting } from './places.ts';
+import { type WayOut, wayOut } from './way-out.ts';
 
 /** Response headers by lower-case name. */
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -78,32 +79,26 @@ export function pathBelow(baseUrl: string, path: string): string {
 /** What had been read from a socket when it failed: tells a stale connection from one that never answered. */
 const bytesReadAtError = new WeakMap<Error, number>();
 
+/** What a request is sent by. */
+interface Connections {
+  readonly provider: string;
+  readonly pool: Pool;
+  readonly places: Places;
+}
+
 /**
  * Connections to one provider: keep-alive, HTTP/1.1, no redirects, no time limits but that of connecting.
  *
  * Time limits are the attempt layer's: it aborts the signal. HTTP/2 stays off because there an abort would leave the
  * connection, and the upstream's work, to the goodwill of the other side.
- *
- * Through a proxy, https goes in a tunnel; http is handed to the proxy with the whole URL, as proxies expect it.
  */
 export class HttpClient {
-  readonly #pool: Pool;
-  readonly #provider: string;
-  readonly #forward: Forward | undefined;
+  readonly #connections: Connections;
+  readonly #forward: WayOut['forward'];
 
   constructor({ provider, baseUrl, connectTimeoutMs = 3_000, proxy, maxConnections = 512 }: HttpClientOptions) {
-    const { origin, protocol, host } = new URL(baseUrl);
-    let endOfConnection = origin;
-    let connect = buildConnector({ timeout: connectTimeoutMs, allowH2: false });
-    if (proxy !== undefined && protocol === 'https:') {
-      connect = tunnelThrough({ provider, proxy, connectTimeoutMs }, connect);
-    } else if (proxy !== undefined) {
-      connect = connectToProxy(provider, connect);
-      this.#forward = { origin, headers: { host, ...proxyAuthorization(proxy) } };
-      endOfConnection = new URL(proxy).origin;
-    }
-    this.#provider = provider;
-    this.#pool = new Pool(endOfConnection, {
+    const { origin, connect, forward } = wayOut({ provider, baseUrl, proxy, connectTimeoutMs });
+    const pool = new Pool(origin, {
       connections: maxConnections,
       allowH2: false,
       headersTimeout: 0,
@@ -117,28 +112,30 @@ export class HttpClient {
         });
       },
     });
+    this.#connections = { provider, pool, places: new Places(maxConnections) };
+    this.#forward = forward;
   }
 
   /** Send a request, and read the answer whole: at most 16 MiB. */
   fetch(request: HttpRequest): Promise<WholeAnswer> {
     return new Promise((resolve, reject) => {
-      new Exchange(this.#pool, this.#provider, this.#addressed(request), reject, resolve).start();
+      new Exchange(this.#connections, this.#addressed(request), reject, resolve).start();
     });
   }
 
   /** Send a request; resolves once the headers of the answer are here. */
   stream(request: HttpRequest): Promise<StreamedAnswer> {
     return new Promise((resolve, reject) => {
-      new Exchange(this.#pool, this.#provider, this.#addressed(request), reject, undefined, resolve).start();
+      new Exchange(this.#connections, this.#addressed(request), reject, undefined, resolve).start();
     });
   }
 
   /** Close the connections, once the calls on them are over. */
   close(): Promise<void> {
-    return this.#pool.close();
+    return this.#connections.pool.close();
   }
 
-  /** What to say of a request to whoever is at the other end of the connection. */
+  /** A request as whoever is at the other end of the connection wants it. */
   #addressed(request: HttpRequest): HttpRequest {
     if (!this.#forward) return request;
     const { origin, headers } = this.#forward;
@@ -146,25 +143,9 @@ export class HttpClient {
   }
 }
 
-/** What a proxy needs to know to hand a request on. */
-interface Forward {
-  readonly origin: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** Connect to a proxy itself: it is the proxy's certificate that must be right, and the proxy that fails. */
-function connectToProxy(provider: string, connect: buildConnector.connector): buildConnector.connector {
-  return (options, callback) =>
-    connect({ ...options, servername: '' }, (...[cause, socket]) => {
-      if (cause) callback(proxyFault(provider, 'let no connection through', cause), null);
-      else callback(null, socket);
-    });
-}
-
 /** One request and its answer: undici's handler on one side, the body that is read on the other. */
-class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListenerObject {
-  readonly #pool: Pool;
-  readonly #provider: string;
+class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListenerObject, Waiting {
+  readonly #connections: Connections;
   readonly #request: HttpRequest;
   readonly #reject: (cause: unknown) => void;
   readonly #whole: ((answer: WholeAnswer) => void) | undefined;
@@ -182,15 +163,13 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
   #releaseTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    pool: Pool,
-    provider: string,
+    connections: Connections,
     request: HttpRequest,
     reject: (cause: unknown) => void,
     whole: ((answer: WholeAnswer) => void) | undefined,
     streamed?: (answer: StreamedAnswer) => void,
   ) {
-    this.#pool = pool;
-    this.#provider = provider;
+    this.#connections = connections;
     this.#request = request;
     this.#reject = reject;
     this.#whole = whole;
@@ -202,13 +181,14 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
     if (signal.aborted) this.#reject(signal.reason);
     else {
       signal.addEventListener('abort', this);
-      this.#dispatch();
+      this.#connections.places.take(this);
     }
   }
 
-  #dispatch(): void {
+  /** There is a connection for it, or one may be made. */
+  begin(): void {
     const { method, path, headers, body } = this.#request;
-    this.#pool.dispatch({ method, path, headers, body: body ?? null }, this);
+    this.#connections.pool.dispatch({ method, path, headers, body: body ?? null }, this);
   }
 
   /** The signal was aborted. */
@@ -227,6 +207,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
     if (this.#over) return;
     this.#over = true;
     this.#failure = failure;
+    this.#connections.places.leave(this);
     this.#request.signal.removeEventListener('abort', this);
     clearTimeout(this.#releaseTimer);
     if (failure) this.#reject(failure.cause);
@@ -256,7 +237,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#size += chunk.byteLength;
     if (this.#whole) {
-      if (this.#size > maxAnswerBytes) throw tooLarge(this.#provider);
+      if (this.#size > maxAnswerBytes) throw tooLarge(this.#connections.provider);
       this.#chunks.push(chunk);
       return;
     }
@@ -281,11 +262,12 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
     if (!this.#answered && !this.#retried && wasUsedBefore(error)) {
       this.#retried = true;
       queueMicrotask(() => {
-        if (!this.#over) this.#dispatch();
+        if (!this.#over) this.begin();
       });
       return;
     }
-    const cause = error instanceof GatewayError ? error : networkFault(this.#provider, error, this.#answered);
+    const cause =
+      error instanceof GatewayError ? error : networkFault(this.#connections.provider, error, this.#answered);
     this.#end({ cause });
   }
 

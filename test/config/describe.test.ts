@@ -7,7 +7,7 @@ const digest = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 const yaml = `
 server: { host: "::1", port: 81, cors_origins: [] }
 providers:
-  - { name: main, kind: groq, api_key: sk-secret, timeouts: { connect: 1s }, limits: { max_concurrent: 5 } }
+  - { name: main, kind: groq, api_key: sk-secret, timeouts: { connect: 1s }, limits: { max_concurrent: 5, requests_per_minute: 9 } }
   - { name: other, kind: openai_compatible, base_url: http://other/v1, api_keys: [sk-secret, b] }
 routes:
   - model: fast
@@ -34,7 +34,7 @@ describe('describeConfig', () => {
 providers
   main: groq at https://api.groq.com/openai/v1
     default model: openai/gpt-oss-120b; keys: 1; fields it cannot take: error
-    limits: 5 calls in flight
+    limits: 9 calls a minute, 5 calls in flight
   other: openai_compatible at http://other/v1
     default model: none; keys: 2; fields it cannot take: error
   ollama: ollama at http://127.0.0.1:11434, if it answers
@@ -69,7 +69,7 @@ keys
   GATEWAY_ADMIN_KEY: admin
 
 notices
-  providers[].limits: not in effect yet
+  providers[].limits.requests_per_minute: not in effect yet
   routes[].targets[].weight: not in effect yet
   routes[].retry: not in effect yet
   routes[].cache: not in effect yet

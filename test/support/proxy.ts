@@ -70,7 +70,12 @@ export function privateAuthority(): { ca: string; cert: string; key: string } {
   const folder = mkdtempSync(join(tmpdir(), 'private-ca-'));
   const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'ignore', cwd: folder });
   const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-  const names = ['-addext', 'subjectAltName=DNS:api.test,IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'];
+  const names = [
+    '-addext',
+    'subjectAltName=DNS:api.test,IP:127.0.0.1',
+    '-addext',
+    'basicConstraints=critical,CA:FALSE',
+  ];
   try {
     openssl('req', ...kind, '-subj', '/CN=Private CA', '-keyout', 'ca.key', '-out', 'ca.pem');
     openssl(
