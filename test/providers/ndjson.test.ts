@@ -60,4 +60,22 @@ describe('readNdjson', () => {
     const { reason, message } = tooLong;
     await expect(readsOf(pieces)).rejects.toMatchObject({ reason, message: expect.stringMatching(message) });
   });
+
+  it('waits for no more of a line than it may have', async () => {
+    let reads = 0;
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (; reads < 100; reads++) yield Buffer.alloc(65_536, 'x');
+    }
+
+    const reading = (async () => {
+      for await (const _ of readNdjson(endless(), { provider: 'upstream' }));
+    })();
+
+    await expect(reading).rejects.toMatchObject({ reason: 'provider_protocol' });
+    expect(reads).toBe(16);
+  });
+
+  it('shows that the last character is cut', async () => {
+    expect((await readsOf([Buffer.from('{"a":"é').subarray(0, -1)])).flat()).toEqual(['{"a":"\ufffd']);
+  });
 });
