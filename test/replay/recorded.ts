@@ -15,17 +15,26 @@ export async function loadRecorded(kind: Expectation['kind']): Promise<{ oracle:
   const oracle = await loadOracle();
   const recorded = oracle
     .loadCorpus(corpora)
-    .filter(({ provider }) => ['groq', 'openai', 'openai-compat', 'github'].includes(provider))
+    .filter(({ provider }) => ['gemini', 'groq', 'openai', 'openai-compat', 'github'].includes(provider))
     .map((recording) => ({ recording, expectation: oracle.expected(recording) }))
     .filter(({ expectation }) => expectation.kind === kind);
   return { oracle, recorded };
+}
+
+/** Where the kinds that speak a protocol of their own have it. */
+const ownPaths: Readonly<Record<string, string>> = { gemini: '/v1beta' };
+
+/** Whether a recording is of a provider that follows OpenAI. */
+export function followsOpenAI({ expectation }: Recorded): boolean {
+  return !(String(expectation.gateway_kind) in ownPaths);
 }
 
 /** What stands in a recorded URL between the host and what the adapter appends. */
 function basePath({ request }: Recording, gatewayKind: string): string {
   const path = request.url ? new URL(request.url).pathname : '';
   const usual: Record<string, string> = { groq: '/openai/v1', github_models: '/inference' };
-  return /^(.*)\/(chat\/completions|embeddings|models)$/.exec(path)?.[1] ?? usual[gatewayKind] ?? '/v1';
+  const recorded = /^(.*)\/(chat\/completions|embeddings|models)$/.exec(path)?.[1];
+  return ownPaths[gatewayKind] ?? recorded ?? usual[gatewayKind] ?? '/v1';
 }
 
 /** Recorded after GitHub Models was retired: one such answer disables the provider, so that it cannot be asked at every door. */
