@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the checks need and npm does not bring, by package name, into CI_TOOLS. What is there already is kept.
+# Installs what the checks need beside the gateway's own packages, by package name, into CI_TOOLS. What is there already is kept.
 #
 # Sourced for its variables and functions; run by itself it installs everything.
 set -uo pipefail
 export CI_TOOLS=${CI_TOOLS:-$HOME/.cache/llm-gateway-ci}
 export PATH=$CI_TOOLS/bin:$PATH:/usr/local/go/bin
-export PYTHON=$CI_TOOLS/venv/bin/python
+export PYTHON=$CI_TOOLS/venv/bin/python LLAMAINDEX_PYTHON=$CI_TOOLS/llamaindex/bin/python
+export NODE_FRAMEWORKS=$CI_TOOLS/node-frameworks
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+tools_repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # install_go_tool PACKAGE VERSION
 install_go_tool() {
@@ -22,10 +24,28 @@ install_go_tools() {
     install_go_tool connectrpc.com/conformance/cmd/connectconformance v1.0.7
 }
 
+# install_python_venv NAME REQUIREMENTS...
+install_python_venv() {
+  local venv=$CI_TOOLS/$1 file files=()
+  shift
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return 1
+  for file in "$@"; do files+=(-r "$tools_repository/$file"); done
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: "${files[@]}"
+}
+
 install_python_packages() {
-  [ -x "$PYTHON" ] || python3 -m venv "$CI_TOOLS/venv" || return 1
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
-    -r "$(dirname "${BASH_SOURCE[0]}")/../examples/python/requirements.txt"
+  install_python_venv venv examples/python/requirements.txt test/clients/python-langchain.requirements.txt
+}
+
+# Apart: it keeps to an older SDK of OpenAI's.
+install_llamaindex() { install_python_venv llamaindex test/clients/python-llamaindex.requirements.txt; }
+
+install_node_frameworks() {
+  local source=$tools_repository/test/clients/node-frameworks
+  cmp -s "$source/package-lock.json" "$NODE_FRAMEWORKS/installed.json" && return 0
+  mkdir -p "$NODE_FRAMEWORKS" && cp "$source"/package*.json "$NODE_FRAMEWORKS" &&
+    (cd "$NODE_FRAMEWORKS" && npm ci --no-audit --no-fund) &&
+    cp "$source/package-lock.json" "$NODE_FRAMEWORKS/installed.json"
 }
 
 install_chromium() {
@@ -44,7 +64,7 @@ install_tools() {
   local logs=$1 name status=0
   local -A running
   mkdir -p "$CI_TOOLS/bin" "$logs"
-  for name in go_tools python_packages chromium; do
+  for name in go_tools python_packages llamaindex node_frameworks chromium; do
     "install_$name" >"$logs/$name.log" 2>&1 </dev/null &
     running[$name]=$!
   done

@@ -7,7 +7,8 @@
 # `bash .ci/tools.sh` installs what they need. SHARED is the folder with tools/start-llm.sh, for real-model.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-clients=(python-grpc python-openai node-openai node-connect grpcurl buf-curl health-probe browser examples authentication real-model)
+clients=(python-grpc python-openai python-langchain python-llamaindex node-openai node-connect node-langchain node-llamaindex
+  node-vercel-ai grpcurl buf-curl health-probe browser examples authentication real-model)
 . "$here/../../.ci/tools.sh"
 . "$here/gateway.sh"
 export PATH=$repository/node_modules/.bin:$PATH
@@ -47,11 +48,19 @@ run_real_model() {
   return "$code"
 }
 
+# Packages are looked for beside a program, so it is run from beside them.
+run_node_framework() {
+  [ -f "$NODE_FRAMEWORKS/installed.json" ] || { echo "the packages of $1 are missing: run bash .ci/tools.sh"; return 1; }
+  cp "$here/node-frameworks/$1.mjs" "$NODE_FRAMEWORKS" && start_with_key && node "$NODE_FRAMEWORKS/$1.mjs"
+}
+
 run_client() {
   case $1 in
     python-grpc) need "$PYTHON" && compile_python && start_with_key && "$PYTHON" "$here/python-grpc.py" ;;
-    python-openai) need "$PYTHON" && start_with_key && "$PYTHON" "$here/python-openai.py" ;;
+    python-openai | python-langchain) need "$PYTHON" && start_with_key && "$PYTHON" "$here/$1.py" ;;
+    python-llamaindex) need "$LLAMAINDEX_PYTHON" && start_with_key && "$LLAMAINDEX_PYTHON" "$here/$1.py" ;;
     node-openai | node-connect) start_with_key && node "$here/$1.ts" ;;
+    node-langchain | node-llamaindex | node-vercel-ai) run_node_framework "$1" ;;
     browser) need "$CHROMIUM" && start_with_key && node "$here/browser.ts" ;;
     grpcurl) need grpcurl && start_with_key && bash "$here/grpcurl.sh" ;;
     buf-curl) need buf && start_with_key && bash "$here/buf-curl.sh" ;;
