@@ -8,7 +8,7 @@ import { isObject } from './json-value.ts';
 import { cannotTake } from './unsupported.ts';
 
 /** The most texts that Google takes at once. */
-export const maxBatch = 100;
+const maxBatch = 100;
 
 const typedKeys: ReadonlySet<string> = new Set([
   'model',
