@@ -16,6 +16,7 @@ import {
   type Usage,
 } from '../gen/llmgateway/v1/completion_pb.ts';
 import { GatewayError } from './errors.ts';
+import type { StopSignal } from './stop.ts';
 
 /** Who calls. */
 export interface Principal {
@@ -38,7 +39,7 @@ export interface CallContext {
   /** The door the call came through: `openai`, `native`, `connect`, `grpc`, `grpc-web`. */
   readonly door: string;
   /** Aborts with a GatewayError when the caller leaves or the deadline passes. */
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** When the call must be over, on the clock of `performance.now()`; Infinity: the caller set none. */
   readonly deadline: number;
   readonly log: Logger;

@@ -2,6 +2,7 @@ import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion
 import type { CallContext } from '../completion.ts';
 import { errorTable, GatewayError, type Reason } from '../errors.ts';
 import type { Target } from '../providers/target.ts';
+import { Stop } from '../stop.ts';
 import { durationOf, type Operation } from './operation.ts';
 import { Watchdog } from './timeout.ts';
 
@@ -28,13 +29,13 @@ export async function* attempt<Request, Event>(
 ): AsyncGenerator<Event> {
   const { provider, model, limits } = target;
   const began = performance.now();
-  const controller = new AbortController();
-  const abort = () => controller.abort(context.signal.reason);
+  const stop = new Stop();
+  const abort = () => stop.abort(context.signal.reason);
   if (context.signal.aborted) throw GatewayError.from(context.signal.reason);
   context.signal.addEventListener('abort', abort);
   const watchdog = context.streaming
-    ? new Watchdog(provider.name, limits.firstTokenMs, 'first token', (error) => controller.abort(error))
-    : new Watchdog(provider.name, limits.unaryMs, 'answer', (error) => controller.abort(error));
+    ? new Watchdog(provider.name, limits.firstTokenMs, 'first token', (error) => stop.abort(error))
+    : new Watchdog(provider.name, limits.unaryMs, 'answer', (error) => stop.abort(error));
   record.active++;
   log.outcome = AttemptOutcome.CANCELLED;
   let committed = false;
@@ -44,7 +45,7 @@ export async function* attempt<Request, Event>(
       model,
       streaming: context.streaming,
       requestId: context.requestId,
-      signal: controller.signal,
+      signal: stop,
       onResponse: ({ requestId }) => {
         log.providerRequestId = requestId ?? '';
       },
@@ -72,7 +73,7 @@ export async function* attempt<Request, Event>(
     }
   } catch (cause) {
     if (context.signal.aborted) throw GatewayError.from(context.signal.reason);
-    const error = GatewayError.from(controller.signal.aborted ? controller.signal.reason : cause);
+    const error = GatewayError.from(stop.aborted ? stop.reason : cause);
     log.outcome = AttemptOutcome.FAILED;
     log.reason = error.reason;
     throw error;

@@ -1,5 +1,6 @@
 import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
+import { Stop } from '../stop.ts';
 
 /**
  * End a call when its time is over, retries and waits included.
@@ -13,19 +14,19 @@ export function deadline<Request, Event>(
     async function* withinDeadline(request, outer) {
       const now = performance.now();
       const allowedMs = Math.min(totalMs(request, outer), outer.deadline - now);
-      const controller = new AbortController();
-      const abort = () => controller.abort(outer.signal.reason);
+      const stop = new Stop();
+      const abort = () => stop.abort(outer.signal.reason);
       const expire = () => {
         const message = `the call was not over within ${Math.round(allowedMs)} ms`;
-        controller.abort(new GatewayError('deadline_exceeded', message));
+        stop.abort(new GatewayError('deadline_exceeded', message));
       };
       if (outer.signal.aborted) abort();
       if (allowedMs <= 0) expire();
       outer.signal.addEventListener('abort', abort);
       const timer = setTimeout(expire, allowedMs);
       try {
-        if (controller.signal.aborted) throw controller.signal.reason;
-        yield* next(request, { ...outer, signal: controller.signal, deadline: now + allowedMs });
+        stop.throwIfAborted();
+        yield* next(request, { ...outer, signal: stop, deadline: now + allowedMs });
       } finally {
         clearTimeout(timer);
         outer.signal.removeEventListener('abort', abort);

@@ -1,6 +1,7 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { type Asking, type Framing, sseFraming, tellStreamed, tellWhole } from './answer-loop.ts';
 import { AnthropicAnswer } from './anthropic-answer-events.ts';
 import { readModels } from './anthropic-models.ts';
@@ -51,7 +52,7 @@ export class AnthropicProvider implements Provider {
     throw new GatewayError('provider_rejected', `${this.name} has no embeddings`, { provider: this.name });
   }
 
-  async listModels(signal: AbortSignal): Promise<readonly ListedModel[]> {
+  async listModels(signal: StopSignal): Promise<readonly ListedModel[]> {
     const { models: path } = this.#paths;
     // One page has 20 of them otherwise.
     const request = this.#upstream.get(`${path}${path.includes('?') ? '&' : '?'}limit=1000`, signal);

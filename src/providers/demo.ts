@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises';
 import {
   type CompletionEvent,
   type CompletionRequest,
@@ -8,6 +7,7 @@ import {
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { choiceFinished, finished, started, textDelta, toolCallDelta } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { type DemoAnswer, makeUpAnswer } from './demo-answer.ts';
 import { makeUpVector } from './demo-vector.ts';
 import type { ListedModel, Provider, ProviderCall } from './provider.ts';
@@ -60,12 +60,18 @@ function isDelta({ event }: CompletionEvent): boolean {
   return event.case === 'textDelta' || event.case === 'toolCallDelta';
 }
 
-async function pause(signal: AbortSignal): Promise<void> {
-  try {
-    await setTimeout(paceMs, undefined, { signal });
-  } catch {
-    throw signal.reason;
-  }
+function pause(signal: StopSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', leave);
+      resolve();
+    }, paceMs);
+    const leave = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', leave);
+  });
 }
 
 /** Cut a text where tokens might end. */

@@ -1,6 +1,7 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { type Asking, sseFraming, tellStreamed, tellWhole } from './answer-loop.ts';
 import { GeminiAnswer } from './gemini-answer-events.ts';
 import { EmbeddingAnswers, writeEmbeddings } from './gemini-embeddings.ts';
@@ -50,7 +51,7 @@ export class GeminiProvider implements Provider {
     yield answers.result;
   }
 
-  async listModels(signal: AbortSignal): Promise<readonly ListedModel[]> {
+  async listModels(signal: StopSignal): Promise<readonly ListedModel[]> {
     const models: ListedModel[] = [];
     let query = 'pageSize=1000';
     for (let pages = 0; pages < maxPages; pages++) {

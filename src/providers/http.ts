@@ -1,5 +1,6 @@
 import { type Dispatcher, Pool } from 'undici';
 import { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { networkFault } from './network-fault.ts';
 import { Places, type Waiting } from './places.ts';
 import { type WayOut, wayOut } from './way-out.ts';
@@ -15,7 +16,7 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   /** Closes the socket at once; the call then throws the signal's reason. */
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** Called once, when the headers of the answer are here. */
   readonly onHeaders?: (headers: ResponseHeaders) => void;
 }
@@ -144,7 +145,7 @@ export class HttpClient {
 }
 
 /** One request and its answer: undici's handler on one side, the body that is read on the other. */
-class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListenerObject, Waiting {
+class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
   readonly #connections: Connections;
   readonly #request: HttpRequest;
   readonly #reject: (cause: unknown) => void;
@@ -180,7 +181,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
     const { signal } = this.#request;
     if (signal.aborted) this.#reject(signal.reason);
     else {
-      signal.addEventListener('abort', this);
+      signal.addEventListener('abort', this.#onAbort);
       this.#connections.places.take(this);
     }
   }
@@ -191,11 +192,10 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
     this.#connections.pool.dispatch({ method, path, headers, body: body ?? null }, this);
   }
 
-  /** The signal was aborted. */
-  handleEvent(): void {
+  readonly #onAbort = (): void => {
     this.#chunks = [];
     this.#close(this.#request.signal.reason);
-  }
+  };
 
   #close(cause: unknown): void {
     this.#end({ cause });
@@ -208,7 +208,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, EventListene
     this.#over = true;
     this.#failure = failure;
     this.#connections.places.leave(this);
-    this.#request.signal.removeEventListener('abort', this);
+    this.#request.signal.removeEventListener('abort', this.#onAbort);
     clearTimeout(this.#releaseTimer);
     if (failure) this.#reject(failure.cause);
     this.#wake?.();

@@ -1,6 +1,7 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { type Asking, type Framing, tellStreamed, tellWhole } from './answer-loop.ts';
 import { pathBelow } from './http.ts';
 import { isObject, textOf } from './json-value.ts';
@@ -43,7 +44,7 @@ export class OllamaProvider implements Provider {
   }
 
   /** Look whether a local one answers; sets `unavailable`. Never fails. */
-  async detect(signal: AbortSignal): Promise<void> {
+  async detect(signal: StopSignal): Promise<void> {
     if (this.#hasKey) return;
     try {
       const { status } = await this.#upstream.http.fetch(this.#upstream.get(this.#path('/api/version'), signal));
@@ -65,7 +66,7 @@ export class OllamaProvider implements Provider {
     yield readOllamaEmbeddings(answer, { provider: this.name, model: call.model, inputs, droppedFields });
   }
 
-  async listModels(signal: AbortSignal): Promise<readonly ListedModel[]> {
+  async listModels(signal: StopSignal): Promise<readonly ListedModel[]> {
     const answer = await this.#upstream.fetch(this.#upstream.get(this.#path('/api/tags'), signal));
     if (isObject(answer) && Array.isArray(answer.models)) {
       return answer.models.filter(isObject).flatMap(({ model, name, modified_at }) => {

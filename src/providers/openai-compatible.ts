@@ -1,6 +1,7 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { type Asking, sseFraming, tellStreamed, tellWhole } from './answer-loop.ts';
 import { pathBelow } from './http.ts';
 import { OpenAIAnswer } from './openai-answer-events.ts';
@@ -64,7 +65,7 @@ export class OpenAICompatibleProvider implements Provider {
     yield readEmbeddings(answer, { provider: this.name, model: call.model, inputs, droppedFields });
   }
 
-  async listModels(signal: AbortSignal): Promise<readonly ListedModel[]> {
+  async listModels(signal: StopSignal): Promise<readonly ListedModel[]> {
     const answer = await this.#upstream.fetch(this.#upstream.get(this.#paths.models, signal));
     const models = readModels(answer);
     if (models) return models;

@@ -1,5 +1,6 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
+import type { StopSignal } from '../stop.ts';
 
 /** What an adapter is configured with. */
 export interface ProviderOptions {
@@ -29,7 +30,7 @@ export interface ProviderCall {
   /** The call's id, sent upstream as `x-request-id`. */
   readonly requestId: string;
   /** Aborts when the attempt must end. The adapter closes its socket and throws the signal's reason. */
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** To be called once, when the provider has answered with its headers. */
   readonly onResponse?: (response: { requestId: string | undefined }) => void;
 }
@@ -66,7 +67,7 @@ export interface Provider {
   complete(request: CompletionRequest, call: ProviderCall): AsyncIterable<CompletionEvent>;
   /** Yields one result. */
   embed(request: EmbeddingRequest, call: ProviderCall): AsyncIterable<EmbeddingResult>;
-  listModels(signal: AbortSignal): Promise<readonly ListedModel[]>;
+  listModels(signal: StopSignal): Promise<readonly ListedModel[]>;
   /** Close its connections. */
   close(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 import type { GatewayError } from '../errors.ts';
+import type { StopSignal } from '../stop.ts';
 import { type AnswerReader, type Asking, isSuccess, jsonOrText } from './answer-loop.ts';
 import { HttpClient, type HttpRequest, type ResponseHeaders } from './http.ts';
 import { isObject } from './json-value.ts';
@@ -63,7 +64,7 @@ export class Upstream {
     };
   }
 
-  get(path: string, signal: AbortSignal): HttpRequest {
+  get(path: string, signal: StopSignal): HttpRequest {
     return { method: 'GET', path, headers: this.#nextHeaders(), signal };
   }
 

@@ -1,9 +1,10 @@
 import type { Provider } from '../providers/provider.ts';
+import type { StopSignal } from '../stop.ts';
 
 /** A provider that may be there or not, and can be looked for. */
 export interface Detectable extends Provider {
   /** Look whether it answers; sets `unavailable`. Never fails. */
-  detect(signal: AbortSignal): Promise<void>;
+  detect(signal: StopSignal): Promise<void>;
 }
 
 /** What a fleet is made of. */

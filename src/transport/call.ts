@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
+import { Stop } from '../stop.ts';
 
 /** Reads a request header by its lower-case name. */
 export type HeaderReader = (name: string) => string | null | undefined;
@@ -49,16 +50,16 @@ export interface OpenCall {
 
 /** Begin a call: the context that travels with it, and the handle by which its door ends it early. */
 export function openCall(opening: CallOpening): OpenCall {
-  const controller = new AbortController();
+  const stop = new Stop();
   const { timeoutMs, ...rest } = opening;
   return {
     context: {
       ...rest,
-      signal: controller.signal,
+      signal: stop,
       deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
     },
     leave() {
-      controller.abort(new GatewayError('cancelled', 'the caller left'));
+      stop.abort(new GatewayError('cancelled', 'the caller left'));
     },
   };
 }

@@ -6,6 +6,7 @@ import type { CallContext } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { Provider, ProviderCall } from '../../src/providers/provider.ts';
 import type { Target } from '../../src/providers/target.ts';
+import type { StopSignal } from '../../src/stop.ts';
 
 /** A step of a scripted answer: an event, a failure, or waiting until the attempt is aborted. */
 export type Step = CompletionEvent | GatewayError | 'hang';
@@ -39,10 +40,10 @@ export function scripted(name: string, steps: readonly Step[]): Provider & { ask
 }
 
 /** Never resolves; rejects with the signal's reason, as adapters do. */
-export function aborted(signal: AbortSignal): Promise<never> {
+export function aborted(signal: StopSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    signal.addEventListener('abort', () => reject(signal.reason));
   });
 }
 

@@ -9,6 +9,7 @@ import { CompletionService, StreamCompletionRequestSchema } from '../../gen/llmg
 import { choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
 import type { GatewayError } from '../../src/errors.ts';
 import type { Gateway } from '../../src/gateway.ts';
+import type { StopSignal } from '../../src/stop.ts';
 import type { Server } from '../../src/transport/server.ts';
 import { connectTo } from './raw-client.ts';
 import { clientOf, protocols, scriptedGateway, serveGateway } from './scripted-gateway.ts';
@@ -41,7 +42,7 @@ function counting(script: (tally: Tally) => Gateway['complete']): Gateway & { ta
   const inner = script(tally);
   const complete: Gateway['complete'] = async function* (request, context) {
     tally.begun += 1;
-    context.signal.addEventListener('abort', () => tally.reasons.push(context.signal.reason), { once: true });
+    context.signal.addEventListener('abort', () => tally.reasons.push(context.signal.reason as GatewayError));
     try {
       yield* inner(request, context);
     } finally {
@@ -68,11 +69,18 @@ const endless = (tally: Tally): Gateway['complete'] =>
     }
   };
 
+function stopped(signal: StopSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', resolve);
+  });
+}
+
 /** Says nothing until its caller leaves. */
 const silentCall = (): Gateway['complete'] =>
   // biome-ignore lint/correctness/useYield: it fails before it yields
   async function* (_request, { signal }) {
-    if (!signal.aborted) await once(signal, 'abort');
+    await stopped(signal);
     throw signal.reason;
   };
 
@@ -81,7 +89,7 @@ const stalling = (): Gateway['complete'] =>
   async function* (_request, { signal }) {
     yield started('small', { provider: 'first' });
     yield textDelta(0, 0, 'Hel');
-    if (!signal.aborted) await once(signal, 'abort');
+    await stopped(signal);
     throw signal.reason;
   };
 
