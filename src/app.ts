@@ -28,6 +28,7 @@ import {
   routeFrom,
   totalTime,
 } from './settings.ts';
+import { callWriter } from './telemetry/logger.ts';
 import { CallCounts } from './telemetry/observe.ts';
 import { createHandler } from './transport/handler.ts';
 import { createRestHandler } from './transport/rest/rest.ts';
@@ -71,7 +72,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   trustAuthorities(loaded, log);
   const fleet = fleetOf(loaded);
   const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
-  const gateway = gatewayOf(config, fleet, inFlight, version);
+  const gateway = gatewayOf(config, fleet, inFlight, { log, version });
   const keys = config.keys.map(keyFrom);
   const dependencies = {
     gateway,
@@ -161,7 +162,7 @@ function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
 type Request = CompletionRequest | EmbeddingRequest;
 
 /** The core: names to targets, targets to answers, and what is told of both. */
-function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, version: string): Gateway {
+function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, version }: AppOptions): Gateway {
   const began = performance.now();
   const counts = new CallCounts();
   const observations = new Observations();
@@ -205,6 +206,7 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, version: st
   const gateway: Gateway = {
     ...paths({
       counts,
+      writeCall: callWriter(log),
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),

@@ -9,6 +9,7 @@ import { type FirstToCommitOptions, firstToCommit } from './attempt/first-to-com
 import { heartbeats } from './attempt/heartbeat.ts';
 import { completions, embeddings } from './attempt/operation.ts';
 import { type CallContext, type Completer, compose, type Layer, type Principal } from './completion.ts';
+import type { WriteCall } from './telemetry/logger.ts';
 import { type CallCounts, observe, type Telling } from './telemetry/observe.ts';
 
 /** What the doors see: every one of them calls the same functions. */
@@ -31,6 +32,7 @@ export interface Gateway {
 /** What the path of a call is made of. */
 export interface PathParts {
   readonly counts: CallCounts;
+  readonly writeCall: WriteCall;
   readonly inFlight: InFlight;
   readonly heartbeatMs: number;
   /** The whole time a call may take, in milliseconds. */
@@ -46,16 +48,16 @@ export interface PathParts {
  * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> targets, one after the other
  */
 export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
-  const { counts, inFlight, heartbeatMs, totalMs } = parts;
+  const { counts, writeCall, inFlight, heartbeatMs, totalMs } = parts;
   const complete: Layer[] = [
-    observe(tellOfCompletion, counts),
+    observe(tellOfCompletion, counts, writeCall),
     checkCompletion,
     admit(inFlight),
     heartbeats(heartbeatMs),
     deadline<CompletionRequest, CompletionEvent>(totalMs),
   ];
   const embed: Layer<EmbeddingRequest, EmbeddingResult>[] = [
-    observe(tellOfEmbedding, counts),
+    observe(tellOfEmbedding, counts, writeCall),
     checkEmbedding(),
     admit(inFlight),
     deadline<EmbeddingRequest, EmbeddingResult>(totalMs),

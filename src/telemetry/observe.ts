@@ -1,6 +1,7 @@
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError, type Reason } from '../errors.ts';
+import type { WriteCall } from './logger.ts';
 
 /** What an event of either operation tells the log. */
 export interface Telling {
@@ -27,6 +28,7 @@ export class CallCounts {
 export function observe<Request extends { readonly model: string }, Event>(
   tell: (event: Event) => Telling | undefined,
   counts: CallCounts,
+  write: WriteCall,
 ): Layer<Request, Event> {
   return (next) =>
     async function* observed(request, context) {
@@ -54,7 +56,10 @@ export function observe<Request extends { readonly model: string }, Event>(
         throw failure;
       } finally {
         counts.active--;
-        writeLine(request, context, { began, firstMs, answering, whole, failure });
+        write(
+          failure?.reason === 'internal' ? 'error' : 'info',
+          lineOf(request, context, { began, firstMs, answering, whole, failure }),
+        );
       }
     };
 }
@@ -65,11 +70,11 @@ interface Ending extends Telling {
   readonly failure: GatewayError | undefined;
 }
 
-function writeLine(request: { readonly model: string }, context: CallContext, ending: Ending): void {
+function lineOf(request: { readonly model: string }, context: CallContext, ending: Ending): object {
   const { answering, whole, failure } = ending;
   const outcome = failure ? failure.reason : whole ? 'ok' : 'cancelled';
   const attempts = whole?.attempts ?? failure?.attempts ?? [];
-  const line = {
+  return {
     request_id: context.requestId,
     door: context.door,
     key: context.principal.name,
@@ -86,8 +91,6 @@ function writeLine(request: { readonly model: string }, context: CallContext, en
     error: failure && !silent.has(failure.reason) ? failure.message : undefined,
     cause: failure?.reason === 'internal' ? stackOf(failure.cause) : undefined,
   };
-  if (failure?.reason === 'internal') context.log.error(line, 'call');
-  else context.log.info(line, 'call');
 }
 
 function inWords({ provider, model, outcome, reason }: Attempt): string {
