@@ -1,3 +1,4 @@
+import { Role } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { OpenAICompatibleProvider } from './openai-compatible.ts';
 import { type OpenAIDialect, plainDialect } from './openai-dialect.ts';
 import type { Provider, ProviderOptions } from './provider.ts';
@@ -19,6 +20,8 @@ const groqDialect: OpenAIDialect = {
   ]),
   unknownHints: new Set(['name', 'prompt_cache_breakpoint']),
   reasoningName: 'reasoning',
+  takesMedia: (kind, role) => kind === 'image' && (role === Role.USER || role === Role.TOOL),
+  refusals: false,
 };
 
 /** Groq: OpenAI-compatible, without embeddings. */

@@ -1,3 +1,5 @@
+import { Role } from '../../gen/llmgateway/v1/completion_pb.ts';
+
 /** How one OpenAI-compatible provider differs from the others in what it takes. */
 export interface OpenAIDialect {
   /** What `max_output_tokens` is called for a model. */
@@ -8,6 +10,10 @@ export interface OpenAIDialect {
   readonly unknownHints: ReadonlySet<'name' | 'service_tier' | 'prompt_cache_breakpoint'>;
   /** Where the reasoning of earlier turns is sent back; undefined: nowhere. */
   readonly reasoningName: 'reasoning' | 'reasoning_content' | undefined;
+  /** Whether it takes pictures, sounds or files in messages of a role. */
+  readonly takesMedia: (kind: 'image' | 'audio' | 'file', role: Role) => boolean;
+  /** Whether it takes back that the model refused; else that is told as what the model said. */
+  readonly refusals: boolean;
   /** Whether it knows the role `developer`; else `system` is said. */
   readonly developerRole: boolean;
   /** Whether `tool_choice` may name several tools; else only those are offered. */
@@ -23,6 +29,8 @@ export const plainDialect: OpenAIDialect = {
   unsupported: new Set(['reasoning.budget_tokens']),
   unknownHints: new Set(['prompt_cache_breakpoint']),
   reasoningName: 'reasoning_content',
+  takesMedia: () => true,
+  refusals: true,
   developerRole: false,
   allowedTools: false,
 };
@@ -33,6 +41,8 @@ const openaiDialect: OpenAIDialect = {
   unsupported: new Set(['reasoning.budget_tokens', 'top_k']),
   unknownHints: new Set(),
   reasoningName: undefined,
+  takesMedia: (_, role) => role === Role.USER,
+  refusals: true,
   developerRole: true,
   allowedTools: true,
 };

@@ -1,4 +1,11 @@
-import { type Media, type Message, type Part, Role, type Tool } from '../../gen/llmgateway/v1/completion_pb.ts';
+import {
+  type Media,
+  type Message,
+  type Part,
+  Role,
+  type Tool,
+  type ToolCall,
+} from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { ExtrasReader } from './extras.ts';
 import { array, member, object, objectOver, rawMember } from './json-text.ts';
 import type { OpenAIDialect } from './openai-dialect.ts';
@@ -27,10 +34,10 @@ function writeMessage(message: Message, writing: Writing): string {
     // The wire has no word for it; what the tool said has to tell that it failed.
     if (message.toolFailed) extras.leaveOut('messages.tool_failed');
     const id = member('tool_call_id', message.toolCallId);
-    return objectOver(own, member('role', 'tool'), id, writeContent(message.parts, writing));
+    return objectOver(own, member('role', 'tool'), id, writeContent(message, writing));
   }
   const role = member('role', roleWord(message.role, dialect));
-  return objectOver(own, role, writeName(message, dialect), writeContent(message.parts, writing));
+  return objectOver(own, role, writeName(message, dialect), writeContent(message, writing));
 }
 
 function roleWord(role: Role, { developerRole }: OpenAIDialect): string {
@@ -43,12 +50,12 @@ function writeName({ name }: Message, { unknownHints }: OpenAIDialect): string {
 }
 
 /** A single plain text is a string: not every server takes a list. */
-function writeContent(parts: readonly Part[], writing: Writing): string {
+function writeContent({ parts, role }: Message, writing: Writing): string {
   const [only] = parts;
   if (!only) return member('content', '');
   const plain = parts.length === 1 && Object.keys(only.extraJson).length === 0 && !breakpointOf(only, writing);
   if (plain && only.kind.case === 'text') return member('content', only.kind.value);
-  const written = parts.map((part) => writePart(part, writing)).filter(Boolean);
+  const written = parts.map((part) => writePart(part, role, writing)).filter(Boolean);
   return written.length > 0 ? rawMember('content', array(written)) : member('content', '');
 }
 
@@ -59,7 +66,7 @@ function breakpointOf({ cacheBreakpoint }: Part, { dialect }: Writing): object |
 }
 
 /** A content part; empty where there is none to write. */
-function writePart(part: Part, writing: Writing): string {
+function writePart(part: Part, role: Role, writing: Writing): string {
   const own = writing.extras.read(part.extraJson, 'messages.parts');
   const { kind } = part;
   const breakpoint = member('prompt_cache_breakpoint', breakpointOf(part, writing));
@@ -71,6 +78,10 @@ function writePart(part: Part, writing: Writing): string {
     case 'image':
     case 'audio':
     case 'file': {
+      if (!writing.dialect.takesMedia(kind.case, role)) {
+        writing.refuse(part, kind.case);
+        return '';
+      }
       const written = writeMedia(kind.case, kind.value);
       if (written) return objectOver(own, ...written, breakpoint);
       const source = kind.value.source.case ?? 'source';
@@ -139,16 +150,21 @@ function writeAssistant(message: Message, writing: Writing): string {
     const { kind } = part;
     if (kind.case === 'toolCall') {
       const own = extras.read(part.extraJson, 'messages.parts');
-      calls.push(objectOver(own && withoutAnswerOnly(own, dialect), ...writeToolCall(kind.value)));
+      const isUnknown = kind.value.custom && dialect.unsupported.has('tools.custom');
+      if (isUnknown) writing.refuse(part, 'tool_call.custom');
+      // Its result would hang in the air without it.
+      const written = writeToolCall(isUnknown ? asFunctionCall(kind.value) : kind.value);
+      calls.push(objectOver(own && withoutAnswerOnly(own, dialect), ...written));
     } else if (kind.case === 'text' || kind.case === 'reasoning' || kind.case === 'refusal') {
-      texts.set(kind.case, (texts.get(kind.case) ?? '') + kind.value);
+      const asWhat = kind.case === 'refusal' && !dialect.refusals ? 'text' : kind.case;
+      texts.set(asWhat, (texts.get(asWhat) ?? '') + kind.value);
       const own = extras.read(part.extraJson, 'messages.parts');
       if (own) beside = { ...beside, ...own };
-      if (kind.case === 'text') listed.push(object(member('type', 'text'), member('text', kind.value)));
+      if (asWhat === 'text') listed.push(object(member('type', 'text'), member('text', kind.value)));
     } else if (kind.case === 'audio') {
       audioId = kind.value.source.case === 'fileId' ? kind.value.source.value : spokenId(part, writing);
       if (!audioId) writing.refuse(part, 'audio');
-    } else listed.push(writePart(part, writing));
+    } else listed.push(writePart(part, message.role, writing));
   }
   const reasoning = texts.get('reasoning');
   if (reasoning && !dialect.reasoningName) extras.leaveOut('messages.parts.reasoning');
@@ -170,17 +186,11 @@ function writeAssistantContent(text: string | undefined, listed: readonly string
   return member('content', text ?? (somethingElse ? null : ''));
 }
 
-function writeToolCall({
-  id,
-  name,
-  arguments: args,
-  custom,
-}: {
-  id: string;
-  name: string;
-  arguments: string;
-  custom: boolean;
-}): string[] {
+function asFunctionCall(call: ToolCall): ToolCall {
+  return { ...call, custom: false, arguments: JSON.stringify({ input: call.arguments }) };
+}
+
+function writeToolCall({ id, name, arguments: args, custom }: ToolCall): string[] {
   if (custom) return [member('id', id), member('type', 'custom'), member('custom', { name, input: args })];
   return [member('id', id), member('type', 'function'), member('function', { name, arguments: args || '{}' })];
 }

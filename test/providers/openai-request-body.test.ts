@@ -445,3 +445,60 @@ describe('the form of the answer', () => {
     );
   });
 });
+
+describe('what not every provider takes', () => {
+  const png = {
+    kind: { case: 'image' as const, value: { source: { case: 'data' as const, value: new Uint8Array(3) } } },
+  };
+  const wav = {
+    kind: { case: 'audio' as const, value: { source: { case: 'data' as const, value: new Uint8Array(3) } } },
+  };
+  const result = { role: Role.TOOL, toolCallId: 'c1', parts: [text('see'), png] };
+  const picky: OpenAIDialect = {
+    ...plainDialect,
+    takesMedia: (kind) => kind === 'image',
+    refusals: false,
+    unsupported: new Set(['tools.custom']),
+  };
+
+  it.each([
+    ['a result', result],
+    ['an answer', { role: Role.ASSISTANT, parts: [text('see'), png] }],
+    ['an instruction', { role: Role.SYSTEM, parts: [text('see'), png] }],
+  ])('is a picture in %s: OpenAI wants text there', (_, message) => {
+    expect(refusalOf(() => write({ messages: [user, message] }, openai)).violations).toMatchObject([
+      { field: 'messages[1].parts[1].image' },
+    ]);
+    const { body, droppedFields } = write({ messages: [user, message] }, openai, { drop: true });
+    expect(JSON.stringify(body)).not.toContain('image');
+    expect(droppedFields).toEqual(['messages[1].parts[1].image']);
+    expect(write({ messages: [user, message] }).text).toContain('image_url');
+  });
+
+  it('is sound', () => {
+    const message = { role: Role.USER, parts: [png, wav] };
+
+    expect(refusalOf(() => write({ messages: [message] }, picky)).violations).toMatchObject([
+      { field: 'messages[0].parts[1].audio' },
+    ]);
+  });
+
+  it('is a refusal, which is what the model said all the same', () => {
+    const parts = [{ kind: { case: 'refusal' as const, value: 'no' } }];
+
+    expect(messageOf({ role: Role.ASSISTANT, parts }, picky)).toEqual({ role: 'assistant', content: 'no' });
+    expect(messageOf({ role: Role.ASSISTANT, parts })).toMatchObject({ refusal: 'no' });
+  });
+
+  it('is a call with free text, which becomes a function, so that its result does not hang in the air', () => {
+    const value = { id: 'c1', name: 'run', arguments: 'ls', custom: true };
+    const messages = [{ role: Role.ASSISTANT, parts: [{ kind: { case: 'toolCall' as const, value } }] }];
+
+    expect(refusalOf(() => write({ messages }, picky)).violations).toMatchObject([
+      { field: 'messages[0].parts[0].tool_call.custom' },
+    ]);
+    expect(write({ messages }, picky, { drop: true }).body.messages[0].tool_calls).toEqual([
+      { id: 'c1', type: 'function', function: { name: 'run', arguments: '{"input":"ls"}' } },
+    ]);
+  });
+});
