@@ -13,7 +13,7 @@ import {
   usage,
 } from '../../src/completion.ts';
 import { GatewayError, type Reason } from '../../src/errors.ts';
-import type { Target } from '../../src/providers/target.ts';
+import type { Price, Target } from '../../src/providers/target.ts';
 import { ProviderRecord } from '../../src/routing/observations.ts';
 import { contextOf, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
@@ -140,6 +140,21 @@ describe('first to commit', () => {
     const limited = (retryAfterMs: number) => new GatewayError('provider_rate_limited', 'limited', { retryAfterMs });
     const { events } = run([targetOf(scripted('one', [limited(7000)])), targetOf(scripted('two', [limited(5000)]))]);
     await expect(all(events)).rejects.toMatchObject({ reason: 'provider_rate_limited', retryAfterMs: 5000 });
+  });
+
+  it('charges for the model that answered', async () => {
+    const prices: Record<string, Price> = { asked: { input: 1, output: 1 }, answered: { input: 2, output: 2 } };
+    const priceOf = (model: string) => prices[model];
+    const rest = answer('hi').slice(1);
+    const costs: unknown[] = [];
+    for (const named of ['answered', '']) {
+      const steps = [started(named), ...rest];
+      const { events: told } = run([targetOf(scripted('one', steps), { model: 'asked', priceOf })]);
+      const last = (await all(told)).at(-1)?.event;
+      costs.push(last?.case === 'finished' && last.value.cost?.totalUsd);
+    }
+    expect(costs[0]).toBeGreaterThan(0);
+    expect(costs[0]).toBe(2 * Number(costs[1]));
   });
 
   it("takes a 404 for a model that only the caller names for the caller's mistake, and for ours otherwise", async () => {

@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { create, toBinary, toJson } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Completion, type CompletionEvent, CompletionSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
@@ -202,7 +204,10 @@ export function providerSuite<Tried extends Fixture>(title: string, options: Pro
 
     it(`ends ${fuzzRuns} broken answers in a right one or in an error of the table`, { timeout: 600_000 }, async () => {
       const random = seeded(20_26);
+      let atFirst = Number.POSITIVE_INFINITY;
       for (let run = 0; run < fuzzRuns; run++) {
+        // By then everything that is kept for good is there.
+        if (run === 100) atFirst = heapInUse();
         const fixture = pick(fixtures, random);
         if (!fixture) return;
         const mutant = mutate(Buffer.from(fixture.body), random);
@@ -217,8 +222,17 @@ export function providerSuite<Tried extends Fixture>(title: string, options: Pro
         expect((told.error as GatewayError).reason, what()).toMatch(upstreamReasons);
         expect(told.events.filter(isEnd), what()).toEqual([]);
       }
+      instead = '';
+      expect(heapInUse() - atFirst, 'bytes of memory that broken answers left behind').toBeLessThan(20_000_000);
     });
   });
+}
+
+/** Bytes on the heap that are still needed. */
+function heapInUse(): number {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  return process.memoryUsage().heapUsed;
 }
 
 function pick<Item>(items: readonly Item[], random: Random): Item | undefined {
