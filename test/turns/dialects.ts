@@ -10,6 +10,8 @@ export interface Turn {
   readonly calls: readonly { id: string; name: unknown; arguments: unknown; signature?: unknown }[];
   /** Results of tools, in their order. A dialect that names tools in results has the name. */
   readonly results: readonly { id: string; name?: unknown; text: string }[];
+  /** Images and files: their type, and their bytes in base64. */
+  readonly media: readonly string[];
 }
 
 /** A dialect of upstreams: how it says a turn, and how a conversation in it is read. */
@@ -29,9 +31,9 @@ export interface Dialect {
 export function readConversation(dialect: Dialect, body: Json): Turn[] {
   const turns: Turn[] = [];
   for (const wire of dialect.turnsOf(body)) {
-    const { role = 'user', text = '', thoughts = [], calls = [], results = [] } = dialect.read(wire);
+    const { role = 'user', text = '', thoughts = [], calls = [], results = [], media = [] } = dialect.read(wire);
     const last = turns.at(-1);
-    if (last?.role !== role) turns.push({ role, text, thoughts, calls, results });
+    if (last?.role !== role) turns.push({ role, text, thoughts, calls, results, media });
     else {
       turns[turns.length - 1] = {
         role,
@@ -39,6 +41,7 @@ export function readConversation(dialect: Dialect, body: Json): Turn[] {
         thoughts: [...last.thoughts, ...thoughts],
         calls: [...last.calls, ...calls],
         results: [...last.results, ...results],
+        media: [...last.media, ...media],
       };
     }
   }
@@ -50,6 +53,8 @@ export function readConversation(dialect: Dialect, body: Json): Turn[] {
 const objects = (value: unknown): Json[] => (Array.isArray(value) ? value : []);
 const joined = (blocks: readonly Json[]) => blocks.map(({ text }) => text ?? '').join('');
 const textIn = (content: unknown) => (typeof content === 'string' ? content : joined(objects(content)));
+const bytes = (type: unknown, base64: unknown) =>
+  `${type}: ${Buffer.from(String(base64), 'base64').toString('base64')}`;
 const sse = (events: readonly unknown[], end = '\n\n') =>
   events.map((event) => `data: ${typeof event === 'string' ? event : JSON.stringify(event)}${end}`).join('');
 
@@ -80,7 +85,11 @@ const openai: Dialect = {
       const { name, arguments: args } = called as { name: string; arguments: string };
       return { id: String(id), name, arguments: JSON.parse(args) };
     });
-    return { role: role as Turn['role'], text: textIn(content), calls };
+    const media = (Array.isArray(content) ? (content as Json[]) : []).flatMap(({ image_url }) => {
+      const [, type, data] = /^data:(.*?);base64,(.*)$/.exec(String((image_url as Json | undefined)?.url)) ?? [];
+      return type ? [bytes(type, data)] : [];
+    });
+    return { role: role as Turn['role'], text: textIn(content), calls, media };
   },
 };
 
@@ -136,6 +145,9 @@ const gemini: Dialect = {
         const { id, name, args = {} } = functionCall as Json;
         return { id: String(id), name, arguments: args, signature: thoughtSignature };
       }),
+      media: all.flatMap(({ inlineData }) =>
+        inlineData ? [bytes((inlineData as Json).mimeType, (inlineData as Json).data)] : [],
+      ),
       results: responses.map(({ id, name, response }) => ({ id: String(id), name, text: JSON.stringify(response) })),
     };
   },
@@ -173,9 +185,13 @@ const anthropic: Dialect = {
   read({ role, content }) {
     const blocks = typeof content === 'string' ? [{ type: 'text', text: content }] : objects(content);
     const of = (type: string): Json[] => blocks.filter((block) => block.type === type);
+    const inResults = of('tool_result').flatMap(({ content: result }) => objects(result));
     return {
       role: role as Turn['role'],
       text: joined(of('text')),
+      media: [...blocks, ...inResults].flatMap(({ source }) =>
+        source ? [bytes((source as Json).media_type, (source as Json).data)] : [],
+      ),
       thoughts: [...of('thinking'), ...of('redacted_thinking')],
       calls: of('tool_use').map(({ id, name, input }) => ({ id: String(id), name, arguments: input })),
       results: of('tool_result').map(({ tool_use_id, content: result }) => ({

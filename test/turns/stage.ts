@@ -4,6 +4,7 @@ import type {
   ChatCompletionMessageParam as Message,
   ChatCompletionTool as Tool,
 } from 'openai/resources/chat/completions';
+import { expect } from 'vitest';
 import { startUpstream } from '../providers/support.ts';
 import { startGateway } from '../support/gateway.ts';
 import { dialects, type Json } from './dialects.ts';
@@ -93,4 +94,11 @@ export function standardOnly(message: Message): Message {
 export function toolsNamed(names: Iterable<string>): Tool[] {
   const parameters = { type: 'object', properties: {} };
   return [...new Set(names)].map((name) => ({ type: 'function', function: { name, parameters } }));
+}
+
+/** Gemini and Claude take turns: what one side says in a row, results of parallel calls above all, is one turn. */
+export function expectAlternation(kind: Kind, body: Json): void {
+  if (kind !== 'gemini' && kind !== 'anthropic') return;
+  const roles = dialects[kind].turnsOf(body).map(({ role }) => role);
+  expect(roles.filter((role, index) => role === roles[index - 1])).toEqual([]);
 }
