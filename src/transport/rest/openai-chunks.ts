@@ -52,9 +52,9 @@ interface OpenChoice {
   /** Where in the content each part of text begins, and how long the content is so far, in code points. */
   readonly textStarts: Map<number, number>;
   textLength: number;
-  /** What was thought so far, by part, and how many thoughts were signed. */
+  /** What was thought so far, by part, and what of it was signed. */
   readonly thoughts: Map<number, string>;
-  signedThoughts: number;
+  readonly signed: object[];
   /** Images that are still coming, by part. */
   readonly images: Map<number, Media[]>;
 }
@@ -144,7 +144,7 @@ export class OpenaiChunks implements FrameWriter {
       textStarts: new Map(),
       textLength: 0,
       thoughts: new Map(),
-      signedThoughts: 0,
+      signed: [],
       images: new Map(),
     };
     this.#choices.push(choice);
@@ -171,14 +171,13 @@ export class OpenaiChunks implements FrameWriter {
     return this.#delta(choice, `"reasoning_content":${JSON.stringify(delta.text)}`);
   }
 
-  /** The signature of a thought comes with all of it, to be sent back as it is. */
+  /** The signature of a thought comes with all of it, to be sent back as it is, in the last delta of its choice. */
   #signature(choiceIndex: number, partIndex: number, json: string): string {
     const choice = this.#choice(choiceIndex);
     const thought = choice.thoughts.get(partIndex);
-    const detail = thought === undefined ? undefined : reasoningDetail(thought, json, choice.signedThoughts);
-    if (!detail) return '';
-    choice.signedThoughts++;
-    return this.#delta(choice, `"reasoning_details":[${JSON.stringify(detail)}]`);
+    const detail = thought === undefined ? undefined : reasoningDetail(thought, json, choice.signed.length);
+    if (detail) choice.signed.push(detail);
+    return '';
   }
 
   /** Gemini signs parts of any kind: what it is decides in which forms its signature goes out. */
@@ -190,11 +189,9 @@ export class OpenaiChunks implements FrameWriter {
     const kind = choice.textStarts.has(partIndex) ? 'text' : choice.thoughts.has(partIndex) ? 'thought' : undefined;
     const of = call ?? kind;
     if (!of) return '';
-    const detail = JSON.stringify(signatureDetail(of, signature, choice.signedThoughts++));
-    const details = `"reasoning_details":[${detail}]`;
-    if (!call || this.#options.legacyFunctions) return this.#delta(choice, details);
-    const beside = { ...signatureBeside(signature), index: call.ordinal, ...nothingMore(call) };
-    return this.#delta(choice, `"tool_calls":[${JSON.stringify(beside)}],${details}`);
+    choice.signed.push(signatureDetail(of, signature, choice.signed.length));
+    if (!call || this.#options.legacyFunctions) return '';
+    return this.#toolCallJson(choice, { ...signatureBeside(signature), index: call.ordinal, ...nothingMore(call) });
   }
 
   /** A chunk with one delta, its keys given as JSON text: the hot path, put together by hand. */
@@ -317,7 +314,7 @@ export class OpenaiChunks implements FrameWriter {
     for (const choice of this.#choices) if (choice.opened) this.#shape(choice);
   }
 
-  /** The chunk that ends a choice, if one was held back; images that have become whole go before it. */
+  /** The chunk that ends a choice, if one was held back; images and signatures, whole by now, go before it. */
   #end(): string {
     const ending = this.#ending;
     if (!ending) return '';
@@ -327,6 +324,8 @@ export class OpenaiChunks implements FrameWriter {
     for (const pieces of choice.images.values()) {
       frames += this.#delta(choice, `"images":[${JSON.stringify(imageJson(wholeImage(pieces)))}]`);
     }
+    // All at once: of a list that comes in pieces, OpenAI's own SDK keeps the last piece.
+    if (choice.signed.length > 0) frames += this.#delta(choice, `"reasoning_details":${JSON.stringify(choice.signed)}`);
     const delta = choice.opened ? {} : { role: 'assistant', content: '' };
     choice.opened = true;
     const reason = finishReasonOf(ending.reason, this.#options.legacyFunctions);

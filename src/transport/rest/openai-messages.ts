@@ -29,6 +29,8 @@ const messageKeys: ReadonlySet<string> = new Set([
   'function_call',
   'reasoning_content',
   'reasoning',
+  // What OpenAI's SDKs read in the content, and echo with it: nobody takes it.
+  'parsed',
 ]);
 
 /** The same where what is echoed of signed thoughts needs to be kept for nobody else. */
