@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type App, buildApp } from './app.ts';
 import { ConfigError, describeConfig, formatProblems, type LoadedConfig, loadConfig } from './config.ts';
@@ -8,6 +9,8 @@ import { type Log, openLog } from './telemetry/logger.ts';
 
 /** `EX_CONFIG` of sysexits.h: something in the configuration is wrong. */
 const EXIT_CONFIG = 78;
+/** What the last lines of the log get, when nobody reads them. */
+const LAST_LINES_MS = 1000;
 
 const usage = `usage: llm-gateway [--config FILE]     serve; without a file, with defaults and the environment
        llm-gateway check [FILE]        say what a configuration means, or all that is wrong with it
@@ -65,7 +68,7 @@ async function serve(loaded: LoadedConfig): Promise<void> {
     await app.close();
     exitWith(1);
   }
-  log.flush();
+  await log.flush();
 }
 
 /** `info` unless the configuration says otherwise. */
@@ -89,9 +92,9 @@ function endOnSignals(app: App, log: Log): void {
       },
     );
   };
-  const finish = (code: number) => {
+  const finish = async (code: number) => {
     log.logger.info('stopped');
-    log.flush();
+    await Promise.race([log.flush(), pause(LAST_LINES_MS)]);
     process.exit(code);
   };
   process.on('SIGTERM', () => end('SIGTERM', 0));

@@ -1,23 +1,16 @@
 import pino, { type Logger } from 'pino';
-
-const FLUSH_EVERY_MS = 200;
-/** One write for so many bytes: each goes through another thread and back. */
-const BATCH_BYTES = 64 * 1024;
+import { BatchedOutput } from './batched-output.ts';
 
 /** The process's log, and how to see it out before the process ends. */
 export interface Log {
   readonly logger: Logger;
-  /** Write what is still held back, at once. */
-  flush(): void;
+  /** Write what is still held back; resolves once that is done, or cannot be. */
+  flush(): Promise<void>;
 }
 
-/**
- * Open the log: JSON lines on standard output, written in batches, since a write for each call would cost more than the call.
- *
- * Lines are held back for 200 ms at most. No line holds a key, a prompt or an answer.
- */
+/** Open the log: JSON lines on standard output. No line holds a key, a prompt or an answer. */
 export function openLog(level: string): Log {
-  const destination = pino.destination({ fd: 1, sync: false, minLength: BATCH_BYTES, maxWrite: 2 * BATCH_BYTES });
+  const output = new BatchedOutput(1);
   const logger = pino(
     {
       level,
@@ -25,20 +18,9 @@ export function openLog(level: string): Log {
       timestamp: isoTime(),
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination,
+    output,
   );
-  const timer = setInterval(() => destination.flush(), FLUSH_EVERY_MS);
-  timer.unref();
-  return {
-    logger,
-    flush() {
-      try {
-        destination.flushSync();
-      } catch {
-        // Not open yet, or the reader of our output is gone: there is nobody left to tell.
-      }
-    },
-  };
+  return { logger, flush: () => output.flush() };
 }
 
 /** Writes the line of a call that is over. */
