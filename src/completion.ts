@@ -42,6 +42,12 @@ export interface CallContext {
   readonly signal: StopSignal;
   /** When the call must be over, on the clock of `performance.now()`; Infinity: the caller set none. */
   readonly deadline: number;
+  /**
+   * What has to be done once the call is over, however it ends. The outermost layer does it, the latest first.
+   *
+   * A layer that only guards a call adds to it, and need not hand on each event for the sake of a `finally`.
+   */
+  readonly ends: (() => void)[];
   readonly log: Logger;
 }
 

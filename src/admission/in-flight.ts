@@ -42,13 +42,9 @@ export class InFlight {
 
 /** Refuse calls while the process drains or has too many already. */
 export function admit<Request, Event>(inFlight: InFlight): Layer<Request, Event> {
-  return (next) =>
-    async function* admitted(request, context) {
-      inFlight.enter();
-      try {
-        yield* next(request, context);
-      } finally {
-        inFlight.leave();
-      }
-    };
+  return (next) => (request, context) => {
+    inFlight.enter();
+    context.ends.push(() => inFlight.leave());
+    return next(request, context);
+  };
 }

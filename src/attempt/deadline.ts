@@ -10,26 +10,24 @@ import { Stop } from '../stop.ts';
 export function deadline<Request, Event>(
   totalMs: (request: Request, context: CallContext) => number,
 ): Layer<Request, Event> {
-  return (next) =>
-    async function* withinDeadline(request, outer) {
-      const now = performance.now();
-      const allowedMs = Math.min(totalMs(request, outer), outer.deadline - now);
-      const stop = new Stop();
-      const abort = () => stop.abort(outer.signal.reason);
-      const expire = () => {
-        const message = `the call was not over within ${Math.round(allowedMs)} ms`;
-        stop.abort(new GatewayError('deadline_exceeded', message));
-      };
-      if (outer.signal.aborted) abort();
-      if (allowedMs <= 0) expire();
-      outer.signal.addEventListener('abort', abort);
-      const timer = setTimeout(expire, allowedMs);
-      try {
-        stop.throwIfAborted();
-        yield* next(request, { ...outer, signal: stop, deadline: now + allowedMs });
-      } finally {
-        clearTimeout(timer);
-        outer.signal.removeEventListener('abort', abort);
-      }
+  return (next) => (request, outer) => {
+    const now = performance.now();
+    const allowedMs = Math.min(totalMs(request, outer), outer.deadline - now);
+    const stop = new Stop();
+    const abort = () => stop.abort(outer.signal.reason);
+    const expire = () => {
+      const message = `the call was not over within ${Math.round(allowedMs)} ms`;
+      stop.abort(new GatewayError('deadline_exceeded', message));
     };
+    if (outer.signal.aborted) abort();
+    if (allowedMs <= 0) expire();
+    stop.throwIfAborted();
+    outer.signal.addEventListener('abort', abort);
+    const timer = setTimeout(expire, allowedMs);
+    outer.ends.push(() => {
+      clearTimeout(timer);
+      outer.signal.removeEventListener('abort', abort);
+    });
+    return next(request, { ...outer, signal: stop, deadline: now + allowedMs });
+  };
 }

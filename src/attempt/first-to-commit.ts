@@ -27,7 +27,8 @@ export function firstToCommit<Request, Event>(
   return async function* tryInOrder(request, context) {
     const began = performance.now();
     const attempts: Attempt[] = [];
-    const targets = await targetsFor(request, context);
+    const found = targetsFor(request, context);
+    const targets = found instanceof Promise ? await found : found;
     let firstFailure: GatewayError | undefined;
     let soonestMs = Number.POSITIVE_INFINITY;
     let refusedWindow: number | undefined;

@@ -21,7 +21,7 @@ export class CallCounts {
 }
 
 /**
- * Write one line for each call, when it is over: who asked what, who answered, how it ended and what it took.
+ * Stand around a call: count it, do what has to be done once it is over, and write its line: who asked what, who answered, how it ended and what it took.
  *
  * The line has neither prompt nor answer nor key. A caller who leaves is `cancelled`, which is nobody's failure.
  */
@@ -56,6 +56,7 @@ export function observe<Request extends { readonly model: string }, Event>(
         throw failure;
       } finally {
         counts.active--;
+        for (const end of context.ends.splice(0).reverse()) end();
         write(
           failure?.reason === 'internal' ? 'error' : 'info',
           lineOf(request, context, { began, firstMs, answering, whole, failure }),

@@ -56,6 +56,7 @@ export function openCall(opening: CallOpening): OpenCall {
     context: {
       ...rest,
       signal: stop,
+      ends: [],
       deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
     },
     leave() {

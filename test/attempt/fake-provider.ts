@@ -67,6 +67,7 @@ export function contextOf(more: Partial<CallContext> = {}): CallContext {
     door: 'grpc',
     signal: new AbortController().signal,
     deadline: Number.POSITIVE_INFINITY,
+    ends: [],
     log: pino({ level: 'silent' }),
     ...more,
   };

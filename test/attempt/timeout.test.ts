@@ -6,6 +6,7 @@ import { heartbeats } from '../../src/attempt/heartbeat.ts';
 import { completions } from '../../src/attempt/operation.ts';
 import { choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
 import { ProviderRecord } from '../../src/routing/observations.ts';
+import { Stop } from '../../src/stop.ts';
 import { aborted, contextOf, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
@@ -73,7 +74,7 @@ describe('time limits of an attempt', () => {
 });
 
 describe('deadline', () => {
-  it('ends the call with deadline_exceeded and leaves no timer', async () => {
+  it('ends the call with deadline_exceeded', async () => {
     const complete = deadline(() => 2000)(async function* (_request, { signal }) {
       yield started('m');
       await aborted(signal);
@@ -83,18 +84,41 @@ describe('deadline', () => {
     const failing = events.next().catch((error: unknown) => error);
     await vi.advanceTimersByTimeAsync(2000);
     expect(await failing).toMatchObject({ reason: 'deadline_exceeded' });
-    expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('lets a sooner deadline of the caller go before', async () => {
+  it('lets a sooner deadline of the caller go before', () => {
     let allowed = 0;
     const complete = deadline(() => 2000)(async function* (_request, context) {
       allowed = context.deadline - performance.now();
       yield started('m');
     });
-    for await (const _ of complete(requestOf(), contextOf({ deadline: performance.now() + 500 })));
+    void complete(requestOf(), contextOf({ deadline: performance.now() + 500 }))
+      [Symbol.asyncIterator]()
+      .next();
     expect(allowed).toBe(500);
+  });
+
+  it('refuses a call whose time is over before it begins', () => {
+    const complete = deadline(() => 2000)(async function* () {});
+    expect(() => complete(requestOf(), contextOf({ deadline: performance.now() - 1 }))).toThrow(
+      expect.objectContaining({ reason: 'deadline_exceeded' }),
+    );
+  });
+
+  it('leaves neither timer nor listener once the call is over', () => {
+    const stop = new Stop();
+    const context = contextOf({ signal: stop });
+    let inner = contextOf();
+    deadline(() => 2000)(async function* (_request, given) {
+      inner = given;
+      yield started('m');
+    })(requestOf(), context)
+      [Symbol.asyncIterator]()
+      .next();
+    for (const end of context.ends) end();
     expect(vi.getTimerCount()).toBe(0);
+    stop.abort(new Error('too late'));
+    expect(inner.signal.aborted).toBe(false);
   });
 });
 
