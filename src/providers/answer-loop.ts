@@ -1,5 +1,5 @@
 import type { CompletionEvent } from '../../gen/llmgateway/v1/completion_pb.ts';
-import type { GatewayError } from '../errors.ts';
+import { GatewayError } from '../errors.ts';
 import { type HttpClient, type HttpRequest, type ResponseBody, type ResponseHeaders, readWhole } from './http.ts';
 import { isObject } from './json-value.ts';
 import { readSse } from './sse.ts';
@@ -58,7 +58,7 @@ export async function* tellWhole(ask: () => Asking): AsyncGenerator<CompletionEv
   const { http, request, reader, refusal } = ask();
   const { status, headers, body } = await http.fetch(request);
   if (!isSuccess(status)) throw refusal(status, headers, jsonOrText(body));
-  reader.readWhole(parse(reader, body.toString()));
+  readAll(reader, body);
   reader.end();
   yield* reader.events;
 }
@@ -75,9 +75,9 @@ export async function* tellStreamed(ask: () => Asking, framing: Framing): AsyncG
   try {
     if (!isSuccess(status)) throw refusal(status, headers, jsonOrText(await readWhole(provider, body)));
     if (framing.jsonIsWhole && beginsAsJson(await body.peek())) {
-      reader.readWhole(parse(reader, (await readWhole(provider, body)).toString()));
+      readAll(reader, await readWhole(provider, body));
     } else {
-      yield* tellFrames(asking, framing, body);
+      for await (const told of readFrames(asking, framing, body)) yield* told;
     }
     reader.end();
     yield* reader.events;
@@ -86,31 +86,52 @@ export async function* tellStreamed(ask: () => Asking, framing: Framing): AsyncG
   }
 }
 
-async function* tellFrames(
+/** What each read of the body tells, together: a promise for each event would cost more than the event. */
+async function* readFrames(
   { provider, reader, refusal }: Asking,
   framing: Framing,
   body: ResponseBody,
-): AsyncGenerator<CompletionEvent> {
+): AsyncGenerator<CompletionEvent[]> {
   let bareText = '';
   const onBareText = (text: string) => {
     bareText = text;
   };
   for await (const frames of framing.frames(body, { provider, onBareText })) {
-    for (const { event, data } of frames) {
-      if (framing.isEnd(data)) {
-        body.release();
-        return;
+    let ended = false;
+    let failure: GatewayError | undefined;
+    try {
+      for (const { event, data } of frames) {
+        ended = framing.isEnd(data);
+        if (ended) break;
+        if (data.trim() === '') continue;
+        const chunk = parse(reader, data);
+        if (event === 'error') throw refusal(200, {}, asError(chunk));
+        reader.readChunk(chunk, event);
       }
-      if (data.trim() === '') continue;
-      const chunk = parse(reader, data);
-      if (event === 'error') throw refusal(200, {}, asError(chunk));
-      reader.readChunk(chunk, event);
-      for (const told of reader.events) yield told;
-      reader.events.length = 0;
+    } catch (cause) {
+      failure = blame(reader, cause);
     }
+    if (ended) body.release();
+    // What came before a failure is told before it.
+    if (reader.events.length > 0) yield reader.events.splice(0);
+    if (failure) throw failure;
+    if (ended) return;
   }
   const bare = bareText === '' ? undefined : jsonOrText(Buffer.from(bareText));
   if (isObject(bare) && bare.error) throw refusal(200, {}, bare);
+}
+
+/** Whatever an answer makes a reader stumble over, such as lists a hundred thousand deep, is the provider's fault, not a bug. */
+function blame(reader: AnswerReader, cause: unknown): GatewayError {
+  return cause instanceof GatewayError ? cause : reader.unreadable('the answer cannot be understood', cause);
+}
+
+function readAll(reader: AnswerReader, bytes: Buffer): void {
+  try {
+    reader.readWhole(parse(reader, bytes.toString()));
+  } catch (cause) {
+    throw blame(reader, cause);
+  }
 }
 
 function parse(reader: AnswerReader, text: string): unknown {

@@ -152,7 +152,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
   readonly #whole: ((answer: WholeAnswer) => void) | undefined;
   readonly #streamed: ((answer: StreamedAnswer) => void) | undefined;
   #controller: Dispatcher.DispatchController | undefined;
-  #wake: (() => void) | undefined;
+  #reader: { resolve: (bytes: boolean) => void; reject: (cause: unknown) => void } | undefined;
   #chunks: Buffer[] = [];
   #size = 0;
   #status = 0;
@@ -211,7 +211,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
     this.#request.signal.removeEventListener('abort', this.#onAbort);
     clearTimeout(this.#releaseTimer);
     if (failure) this.#reject(failure.cause);
-    this.#wake?.();
+    this.#tell();
   }
 
   // What undici calls.
@@ -247,7 +247,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
     }
     this.#chunks.push(chunk);
     if (this.#size >= maxWaitingBytes) controller.pause();
-    this.#wake?.();
+    this.#tell();
   }
 
   onResponseEnd(): void {
@@ -277,15 +277,19 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
     return this;
   }
 
-  async #arrival(): Promise<boolean> {
-    while (this.#chunks.length === 0) {
-      if (this.#failure) throw this.#failure.cause;
-      if (this.#over) return false;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return true;
+  /** Whether there are bytes, once that is known. */
+  #arrival(): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+      if (this.#chunks.length > 0 || this.#over) this.#tell();
+    });
+  }
+
+  #tell(): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    if (this.#chunks.length > 0 || !this.#failure) reader?.resolve(this.#chunks.length > 0);
+    else reader?.reject(this.#failure.cause);
   }
 
   async peek(): Promise<Buffer | undefined> {
@@ -293,7 +297,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
   }
 
   async next(): Promise<IteratorResult<Buffer, undefined>> {
-    if (!(await this.#arrival())) return { done: true, value: undefined };
+    if (this.#chunks.length === 0 && !(await this.#arrival())) return { done: true, value: undefined };
     const value = join(this.#chunks);
     this.#chunks = [];
     this.#size = 0;
