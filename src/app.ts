@@ -7,7 +7,7 @@ import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb
 import { authenticator } from './admission/authenticate.ts';
 import { warmUpChecks } from './admission/check-request.ts';
 import { InFlight } from './admission/in-flight.ts';
-import type { CallContext, Principal } from './completion.ts';
+import type { Principal } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
 import { createProvider } from './providers/registry.ts';
@@ -16,11 +16,12 @@ import { trustAlso } from './providers/trust.ts';
 import { Catalogue } from './routing/catalogue.ts';
 import { Fleet } from './routing/fleet.ts';
 import { Observations } from './routing/observations.ts';
-import { type Candidate, type Route, resolve, routeOf } from './routing/resolve.ts';
+import { type Candidate, type Names, type Route, resolve, routeOf } from './routing/resolve.ts';
 import { describeModels, describeProvider, judgeHealth } from './routing/status.ts';
 import {
   attemptLimits,
   keyFrom,
+  kindsByName,
   listsFrom,
   milliseconds,
   modelFrom,
@@ -176,31 +177,28 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
     timeoutMs: milliseconds(config.healthProbe?.timeout),
   });
 
-  const candidatesFor = ({ model, options }: Request, principal: Principal): Candidate[] => {
-    const names = {
-      providers: fleet.serving(),
-      routes,
-      lists: catalogue.has.bind(catalogue),
-      known: () => fleet.serving().flatMap((provider) => [...catalogue.idsOf(provider)]),
-      fallback: config.routing?.fallback ?? true,
-    };
-    return resolve(names, model, options, principal);
-  };
-  /** A name that nobody is known to have may be new: then the providers whose lists are old are asked, once. */
-  const candidatesAfterAsking = async (request: Request, principal: Principal): Promise<Candidate[]> => {
-    try {
-      return candidatesFor(request, principal);
-    } catch (error) {
-      if (!catalogue.stale) throw error;
-      await catalogue.refresh();
-      return candidatesFor(request, principal);
-    }
+  const names: Names = {
+    get providers() {
+      return fleet.serving();
+    },
+    routes,
+    common: kindsByName,
+    lists: catalogue.has.bind(catalogue),
+    known: () => fleet.serving().flatMap((provider) => [...catalogue.idsOf(provider)]),
+    fallback: config.routing?.fallback ?? true,
   };
   const targetFrom = ({ provider, model }: Candidate, request: Request, route: Route | undefined): Target => {
     const { contextWindow } = catalogue.factsOf(provider.name, model);
     const priceOf = (answered: string) => catalogue.priceOf(provider.name, model, answered);
     const listed = route !== undefined || catalogue.has(provider, model);
     return { provider, model, priceOf, contextWindow, limits: limitsOf(provider.name, route, request), listed };
+  };
+
+  const targetsOf = (request: Request, principal: Principal): Target[] => {
+    const route = routeOf(routes, request.model);
+    return resolve(names, request.model, request.options, principal).map((candidate) =>
+      targetFrom(candidate, request, route),
+    );
   };
 
   const gateway: Gateway = {
@@ -210,10 +208,14 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),
-      async targetsFor(request: Request, { principal }: CallContext) {
-        const candidates = await candidatesAfterAsking(request, principal);
-        const route = routeOf(routes, request.model);
-        return candidates.map((candidate) => targetFrom(candidate, request, route));
+      targetsFor(request, { principal }) {
+        try {
+          return targetsOf(request, principal);
+        } catch (error) {
+          // A name that nobody is known to have may be new: then the providers whose lists are old are asked, once.
+          if (!catalogue.stale) throw error;
+          return catalogue.refresh().then(() => targetsOf(request, principal));
+        }
       },
       recordOf: (provider) => observations.of(provider),
     }),

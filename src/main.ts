@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type App, buildApp } from './app.ts';
 import { ConfigError, describeConfig, formatProblems, type LoadedConfig, loadConfig } from './config.ts';
-import { checkHealth } from './healthcheck.ts';
+import { checkHealth, type Listener } from './healthcheck.ts';
 import { type Log, openLog } from './telemetry/logger.ts';
 
 /** `EX_CONFIG` of sysexits.h: something in the configuration is wrong. */
@@ -29,10 +29,15 @@ async function main(): Promise<void> {
   if (surplus.length === 0) {
     if (command === undefined) return serve(load(configFile));
     if (command === 'check') return console.log(describeConfig(load(configFile)));
-    if (command === 'healthcheck' && file === undefined) return exitWith(await checkHealth(process.env));
+    if (command === 'healthcheck' && file === undefined)
+      return exitWith(await checkHealth(listenerOf(load(configFile))));
   }
   console.error(usage);
   exitWith(2);
+}
+
+function listenerOf({ config }: LoadedConfig): Listener {
+  return { port: config.server?.port ?? 0, tls: config.server?.tls !== undefined };
 }
 
 function version(): string {

@@ -57,6 +57,9 @@ function kindNameOf(kind: ProviderKind): ProviderKindName {
   return name;
 }
 
+/** The names that providers have where nobody gives them another. */
+export const kindsByName: ReadonlySet<string> = new Set(Object.values(kindNames));
+
 /** `connectTimeoutMs` is for providers that have none of their own. */
 export function providerFrom(
   provider: ProviderConfig,

@@ -33,6 +33,8 @@ export interface Names {
   readonly lists: (provider: Provider, id: string) => boolean;
   /** Ids that some provider is known to have, for suggestions. */
   readonly known: () => Iterable<string>;
+  /** Names of providers that a caller may well prefer, though this gateway has none of that name. */
+  readonly common: ReadonlySet<string>;
   /** Whether other targets may follow the first where the call does not say. */
   readonly fallback: boolean;
 }
@@ -93,10 +95,13 @@ export function resolve(
   options: CallOptions | undefined,
   principal: Principal,
 ): Candidate[] {
-  const preferred = options?.provider ?? '';
   const fallback = options?.fallback ?? names.fallback;
-  if (preferred !== '' && !names.providers.some(({ name }) => name === preferred))
-    throw unknownProvider(names, preferred);
+  let preferred = options?.provider ?? '';
+  if (preferred !== '' && !names.providers.some(({ name }) => name === preferred)) {
+    // A wish that cannot be fulfilled is none, as long as others may follow; a name that nobody knows is a slip.
+    if (!fallback || !names.common.has(preferred)) throw unknownProvider(names, preferred);
+    preferred = '';
+  }
   let candidates = candidatesFor(names, asked, preferred);
   if (candidates.length === 0)
     throw asked === '' || asked === 'auto' ? nothingServes(names) : unknownModel(names, asked);

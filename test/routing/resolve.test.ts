@@ -27,6 +27,7 @@ const names: Names = {
   routes,
   lists: (provider, id) => models[provider.name]?.includes(id) ?? false,
   known: () => Object.values(models).flat(),
+  common: new Set(['gemini']),
   fallback: true,
 };
 
@@ -57,6 +58,7 @@ describe('choosing a model', () => {
     ['never-heard-of', { provider: 'groq' }, ['groq:never-heard-of']],
     ['big', { provider: 'local' }, ['local:big', 'groq:big']],
     ['groq/big', { provider: 'groq' }, ['groq:big']],
+    ['auto', { provider: 'gemini' }, ['groq:groq-model', 'local:local-model']],
   ] as const)('%s with %o leads to %o', (model, options, expected) => {
     expect(targets(model, options)).toEqual(expected);
   });
@@ -64,6 +66,7 @@ describe('choosing a model', () => {
   it.each([
     ['biig', {}, 'model_not_found', /"biig".*"big"/],
     ['big', { provider: 'grok' }, 'invalid_request', /"grok".*"groq"/],
+    ['big', { provider: 'gemini', fallback: false }, 'invalid_request', /"gemini"/],
     ['away/x', {}, 'no_provider_available', /it does not answer/],
     ['auto', { provider: 'away', fallback: false }, 'no_provider_available', /it does not answer/],
   ] as const)('%s with %o is refused as %s', (model, options, reason, message) => {
