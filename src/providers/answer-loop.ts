@@ -60,7 +60,7 @@ export async function* tellWhole(ask: () => Asking): AsyncGenerator<CompletionEv
   if (!isSuccess(status)) throw refusal(status, headers, jsonOrText(body));
   readAll(reader, body);
   reader.end();
-  yield* reader.events;
+  for (const event of reader.events) yield event;
 }
 
 /**
@@ -77,10 +77,13 @@ export async function* tellStreamed(ask: () => Asking, framing: Framing): AsyncG
     if (framing.jsonIsWhole && beginsAsJson(await body.peek())) {
       readAll(reader, await readWhole(provider, body));
     } else {
-      for await (const told of readFrames(asking, framing, body)) yield* told;
+      for await (const events of readFrames(asking, framing, body)) {
+        // Not `yield*`: over an array it makes two more promises an event.
+        for (const event of events) yield event;
+      }
     }
     reader.end();
-    yield* reader.events;
+    for (const event of reader.events) yield event;
   } finally {
     await body.return();
   }
