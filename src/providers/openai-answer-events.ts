@@ -31,6 +31,7 @@ export class OpenAIAnswer {
   readonly #said = new Map<string, string>();
   #unsaid: JsonObject | undefined;
   #started = false;
+  #whole = false;
   #usage: Usage | undefined;
   #usageText = '';
 
@@ -54,6 +55,7 @@ export class OpenAIAnswer {
 
   /** Read a whole answer. It is complete by being whole: some leave the finish reason out. */
   readWhole(body: unknown): void {
+    this.#whole = true;
     const answer: unknown = Array.isArray(body) ? body[0] : body;
     if (!isObject(answer)) throw this.unreadable('the answer is not a JSON object');
     const choices = Array.isArray(answer.choices) ? answer.choices.filter(isObject) : [];
@@ -143,7 +145,8 @@ export class OpenAIAnswer {
     if (!read) return;
     this.#usageText = text;
     this.#usage = read.usage;
-    if (this.#started) this.events.push(usageEvent(read.usage));
+    // A whole answer has it in its last event, which is as near.
+    if (this.#started && !this.#whole) this.events.push(usageEvent(read.usage));
     if (read.rest) this.#note('usage', read.rest);
   }
 
