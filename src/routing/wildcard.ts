@@ -1,6 +1,8 @@
 /** Whether a name fits a pattern in which `*` stands for any text, the empty one too. */
 export function fits(pattern: string, name: string): boolean {
-  if (!pattern.includes('*')) return pattern === name;
+  const star = pattern.indexOf('*');
+  if (star < 0) return pattern === name;
+  if (star === pattern.length - 1) return name.startsWith(pattern.slice(0, star));
   const pieces = pattern.split('*');
   const head = pieces[0] ?? '';
   const tail = pieces.at(-1) ?? '';

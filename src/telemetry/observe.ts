@@ -56,7 +56,7 @@ export function observe<Request extends { readonly model: string }, Event>(
         throw failure;
       } finally {
         counts.active--;
-        for (const end of context.ends.splice(0).reverse()) end();
+        for (let end = context.ends.pop(); end; end = context.ends.pop()) end();
         write(
           failure?.reason === 'internal' ? 'error' : 'info',
           lineOf(request, context, { began, firstMs, answering, whole, failure }),
