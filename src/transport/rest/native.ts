@@ -46,7 +46,7 @@ function nativeAnswer(completion: Completion, metadata: Record<string, string>, 
     provider_name: completion.provider,
     model: completion.model,
     usage: nativeUsage(completion.usage, completion.cost),
-    response_time: exchange.elapsedSeconds(),
+    response_time: rounded(exchange.elapsedSeconds()),
     request_id: exchange.requestId,
     timestamp: new Date().toISOString(),
     finish_reason: finishReasonOf(choice?.finishReason ?? FinishReason.STOP),
@@ -118,7 +118,7 @@ class NativeFrames implements FrameWriter {
 
   done(): string {
     const { requestId } = this.#exchange;
-    const response_time = this.#exchange.elapsedSeconds();
+    const response_time = rounded(this.#exchange.elapsedSeconds());
     const end = {
       done: true,
       finish_reason: this.#finishReason,
@@ -146,4 +146,9 @@ class NativeFrames implements FrameWriter {
     const text = JSON.stringify(content);
     return `data: {"id":"${id}","object":"chat.completion.chunk","content":${text}${extras}${this.#tail}}\n\n`;
   }
+}
+
+/** Seconds to the microsecond, as far as they can be told. */
+function rounded(seconds: number): number {
+  return Math.round(seconds * 1e6) / 1e6;
 }
