@@ -79,8 +79,3 @@ function digest(key: string): string {
 function refusal(): GatewayError {
   return new GatewayError('unauthenticated', 'a valid API key is needed: send it as "Authorization: Bearer KEY"');
 }
-
-/** Refuse whoever is not an administrator. */
-export function requireAdmin(principal: Principal): void {
-  if (!principal.admin) throw new GatewayError('permission_denied', `the key "${principal.name}" is not an admin key`);
-}

@@ -17,7 +17,6 @@ const silent: ReadonlySet<Reason> = new Set(['invalid_request', 'provider_reject
 /** Counts of calls since the start. */
 export class CallCounts {
   total = 0;
-  active = 0;
 }
 
 /**
@@ -38,7 +37,6 @@ export function observe<Request extends { readonly model: string }, Event>(
       let whole: Telling['whole'];
       let failure: GatewayError | undefined;
       counts.total++;
-      counts.active++;
       try {
         for await (const event of next(request, context)) {
           const told = tell(event);
@@ -55,7 +53,6 @@ export function observe<Request extends { readonly model: string }, Event>(
         failure = GatewayError.from(cause);
         throw failure;
       } finally {
-        counts.active--;
         for (let end = context.ends.pop(); end; end = context.ends.pop()) end();
         write(
           failure?.reason === 'internal' ? 'error' : 'info',
