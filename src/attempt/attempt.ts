@@ -3,7 +3,8 @@ import type { CallContext } from '../completion.ts';
 import { errorTable, GatewayError, type Reason } from '../errors.ts';
 import type { Target } from '../providers/target.ts';
 import { Stop } from '../stop.ts';
-import { durationOf, type Operation } from './operation.ts';
+import { durationOf } from '../time.ts';
+import type { Operation } from './operation.ts';
 import { Watchdog } from './timeout.ts';
 
 /** What somebody keeps of the attempts at a provider. */

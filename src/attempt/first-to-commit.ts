@@ -3,8 +3,9 @@ import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion
 import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { costOf, type Target } from '../providers/target.ts';
+import { timestampOf } from '../time.ts';
 import { type AttemptRecord, attempt } from './attempt.ts';
-import { durationOf, type Operation } from './operation.ts';
+import type { Operation } from './operation.ts';
 
 /** What the loop over targets needs to know of the rest. */
 export interface FirstToCommitOptions<Request> {
@@ -97,13 +98,12 @@ function begin<Request, Event>(
   target: Target,
   context: CallContext,
 ): string {
-  const { seconds, nanos } = durationOf(Date.now());
   return operation.begin(event, {
     id: operation.idPrefix + newId(),
     requestId: context.requestId,
     provider: target.provider.name,
     model: target.model,
-    createdAt: { $typeName: 'google.protobuf.Timestamp', seconds, nanos },
+    createdAt: timestampOf(Date.now()),
   });
 }
 

@@ -9,6 +9,7 @@ import type {
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { commits } from '../completion.ts';
 import type { Provider, ProviderCall } from '../providers/provider.ts';
+import { durationOf } from '../time.ts';
 
 /** What the gateway writes into the first event of an answer. */
 export interface Beginning {
@@ -95,10 +96,3 @@ export const embeddings: Operation<EmbeddingRequest, EmbeddingResult> = {
     result.duration = durationOf(durationMs);
   },
 };
-
-/** A protobuf Duration of so many milliseconds. */
-export function durationOf(ms: number): { $typeName: 'google.protobuf.Duration'; seconds: bigint; nanos: number } {
-  const seconds = Math.trunc(ms / 1000);
-  const nanos = Math.round((ms - seconds * 1000) * 1e6);
-  return { $typeName: 'google.protobuf.Duration', seconds: BigInt(seconds), nanos: Math.min(nanos, 999_999_999) };
-}

@@ -1,4 +1,3 @@
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { type GetHealthResponse, HealthStatus } from '../../gen/llmgateway/v1/health_service_pb.ts';
 import {
   CircuitState,
@@ -8,6 +7,7 @@ import {
 } from '../../gen/llmgateway/v1/provider_pb.ts';
 import type { Principal } from '../completion.ts';
 import type { Provider } from '../providers/provider.ts';
+import { durationOf, timestampOf } from '../time.ts';
 import type { Catalogue, ModelFacts } from './catalogue.ts';
 import type { Observations } from './observations.ts';
 import { isPermitted, type Route } from './resolve.ts';
@@ -26,10 +26,7 @@ export function describeProvider(provider: Provider, observations: Observations)
     queueLength: 0,
     unavailableReason: provider.unavailable ?? '',
   };
-  if (record.latencyMs !== undefined) {
-    const { seconds, nanos } = timeOf(record.latencyMs);
-    status.latency = { $typeName: 'google.protobuf.Duration', seconds, nanos };
-  }
+  if (record.latencyMs !== undefined) status.latency = durationOf(record.latencyMs);
   if (record.lastSuccess !== undefined) status.lastSuccessTime = timestampOf(record.lastSuccess);
   if (record.lastError !== undefined) status.lastErrorTime = timestampOf(record.lastError);
   return {
@@ -39,15 +36,6 @@ export function describeProvider(provider: Provider, observations: Observations)
     defaultModel: provider.defaultModel,
     status,
   };
-}
-
-function timeOf(ms: number): { seconds: bigint; nanos: number } {
-  const seconds = Math.floor(ms / 1000);
-  return { seconds: BigInt(seconds), nanos: Math.floor((ms - seconds * 1000) * 1e6) };
-}
-
-function timestampOf(ms: number): Timestamp {
-  return { $typeName: 'google.protobuf.Timestamp', ...timeOf(ms) };
 }
 
 /** What the overall judgement is made from. */
@@ -63,7 +51,6 @@ export interface HealthFacts {
 
 /** Healthy with every enabled provider usable, degraded with some, unhealthy with none. */
 export function judgeHealth(facts: HealthFacts): GetHealthResponse {
-  const { seconds, nanos } = timeOf(facts.uptimeMs);
   const judged = facts.providers.filter(({ name, status }) => facts.enabled.has(name) || status?.available);
   const usable = judged.filter(({ status }) => status?.available && status.healthy);
   const status = facts.draining
@@ -77,7 +64,7 @@ export function judgeHealth(facts: HealthFacts): GetHealthResponse {
     $typeName: 'llmgateway.v1.GetHealthResponse',
     status,
     version: facts.version,
-    uptime: { $typeName: 'google.protobuf.Duration', seconds, nanos },
+    uptime: durationOf(facts.uptimeMs),
     activeProviders: facts.providers.filter(({ status: s }) => s?.available).map(({ name }) => name),
     totalRequests: facts.totalRequests,
     providers: [...facts.providers],

@@ -1,7 +1,7 @@
 import { CacheMode, type CallOptions, RoutingStrategy } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import { durationOf } from '../../time.ts';
 import type { Exchange } from './exchange.ts';
 import { inWords, readBoolean, readNumber, readText, readTexts, readWord, wrong } from './fields.ts';
-import { durationOfSeconds } from './times.ts';
 
 /** A reader of one field of a body into what is being filled. */
 export type ReadField<Target> = (target: Target, value: unknown, at: string) => void;
@@ -36,7 +36,7 @@ export const optionFields: Readonly<Record<string, ReadField<CallOptions>>> = {
     if (seconds < MIN_TIMEOUT || seconds > MAX_TIMEOUT) {
       throw wrong(at, `must be from ${MIN_TIMEOUT} to ${MAX_TIMEOUT} seconds, not ${inWords(value)}`);
     }
-    options.timeout = durationOfSeconds(seconds);
+    options.timeout = durationOf(seconds * 1000);
   },
   metadata: (options, value, at) => {
     options.metadata = readTexts(value, at);

@@ -9,10 +9,3 @@ export function secondsOf({ seconds, nanos }: Duration | Timestamp): number {
 export function rfc3339(time: Timestamp | undefined): string | null {
   return time ? new Date(secondsOf(time) * 1000).toISOString() : null;
 }
-
-/** The Duration of so many seconds. */
-export function durationOfSeconds(total: number): Duration {
-  const seconds = Math.trunc(total);
-  const nanos = Math.min(Math.round((total - seconds) * 1e9), 999_999_999);
-  return { $typeName: 'google.protobuf.Duration', seconds: BigInt(seconds), nanos };
-}
