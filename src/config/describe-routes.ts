@@ -1,7 +1,6 @@
-import { RoutingStrategySchema } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { Guarantee, RoutingStrategySchema } from '../../gen/llmgateway/v1/completion_pb.ts';
 import {
   type Config,
-  Guarantee,
   OnRateLimitSchema,
   type ProviderConfig,
   ProviderKind,

@@ -25,6 +25,7 @@ export function describeProvider(provider: Provider, observations: Observations)
     activeRequests: record.active,
     queueLength: 0,
     unavailableReason: provider.unavailable ?? '',
+    lastProbeError: '',
   };
   if (record.latencyMs !== undefined) status.latency = durationOf(record.latencyMs);
   if (record.lastSuccess !== undefined) status.lastSuccessTime = timestampOf(record.lastSuccess);

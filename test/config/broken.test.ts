@@ -381,10 +381,10 @@ const references: Broken[] = [
     'is required',
   ],
   [
-    `${demo}routes: [{ model: a, targets: [{ provider: demo }], guarantee: none }]`,
+    `${demo}routes: [{ model: a, targets: [{ provider: demo }], guarantee: most }]`,
     'routes[0].guarantee',
     2,
-    'must be buffered, not "none"',
+    'must be buffered or none, not "most"',
   ],
   [
     `${demo}routes: [{ model: a, targets: [{ provider: demo }], retry: { attempts_per_target: 4 } }]`,

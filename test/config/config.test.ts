@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, toJson } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import { RoutingStrategy } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { ConfigSchema, Guarantee, ProviderKind } from '../../gen/llmgateway/v1/config_pb.ts';
+import { Guarantee, RoutingStrategy } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { ConfigSchema, ProviderKind } from '../../gen/llmgateway/v1/config_pb.ts';
 import { loadConfig } from '../../src/config.ts';
 import { load } from './load.ts';
 

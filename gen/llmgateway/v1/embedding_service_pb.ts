@@ -250,7 +250,7 @@ export type EmbeddingResult = Message<"llmgateway.v1.EmbeddingResult"> & {
   cost?: Cost | undefined;
 
   /**
-   * Every target that was tried, in order.
+   * Every target that was tried or passed over, in order.
    *
    * @generated from field: repeated llmgateway.v1.Attempt attempts = 11;
    */

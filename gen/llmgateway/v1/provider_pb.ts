@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/provider.proto.
  */
 export const file_llmgateway_v1_provider: GenFile = /*@__PURE__*/
-  fileDesc("ChxsbG1nYXRld2F5L3YxL3Byb3ZpZGVyLnByb3RvEg1sbG1nYXRld2F5LnYxImwKCFByb3ZpZGVyEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIVCg1kZWZhdWx0X21vZGVsGAMgASgJEi0KBnN0YXR1cxgEIAEoCzIdLmxsbWdhdGV3YXkudjEuUHJvdmlkZXJTdGF0dXMirwMKDlByb3ZpZGVyU3RhdHVzEhEKCWF2YWlsYWJsZRgBIAEoCBIPCgdoZWFsdGh5GAIgASgIEioKB2xhdGVuY3kYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKZXJyb3JfcmF0ZRgEIAEoARI1ChFsYXN0X3N1Y2Nlc3NfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9lcnJvcl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpsYXN0X2Vycm9yGAcgASgJEjIKDWNpcmN1aXRfc3RhdGUYCCABKA4yGy5sbG1nYXRld2F5LnYxLkNpcmN1aXRTdGF0ZRIXCg9hY3RpdmVfcmVxdWVzdHMYCSABKA0SFAoMcXVldWVfbGVuZ3RoGAogASgNEiEKFHJhdGVfbGltaXRfcmVtYWluaW5nGAsgASgNSACIAQESGgoSdW5hdmFpbGFibGVfcmVhc29uGAwgASgJQhcKFV9yYXRlX2xpbWl0X3JlbWFpbmluZyL6AwoFTW9kZWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEAoIb3duZWRfYnkYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoOY29udGV4dF93aW5kb3cYBSABKA1IAIgBARIYCgtpbnB1dF9wcmljZRgGIAEoAUgBiAEBEhkKDG91dHB1dF9wcmljZRgHIAEoAUgCiAEBEh8KEmNhY2hlZF9pbnB1dF9wcmljZRgIIAEoAUgDiAEBEhQKB3F1YWxpdHkYCSABKAFIBIgBARINCgVhbGlhcxgKIAEoCBIeChFjYWNoZV93cml0ZV9wcmljZRgLIAEoAUgFiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAwgASgNSAaIAQESNgoMY2FwYWJpbGl0aWVzGA0gASgLMiAubGxtZ2F0ZXdheS52MS5Nb2RlbENhcGFiaWxpdGllc0IRCg9fY29udGV4dF93aW5kb3dCDgoMX2lucHV0X3ByaWNlQg8KDV9vdXRwdXRfcHJpY2VCFQoTX2NhY2hlZF9pbnB1dF9wcmljZUIKCghfcXVhbGl0eUIUChJfY2FjaGVfd3JpdGVfcHJpY2VCFAoSX21heF9vdXRwdXRfdG9rZW5zIqEBChFNb2RlbENhcGFiaWxpdGllcxISCgV0b29scxgBIAEoCEgAiAEBEhMKBnZpc2lvbhgCIAEoCEgBiAEBEhgKC2pzb25fc2NoZW1hGAMgASgISAKIAQESFgoJcmVhc29uaW5nGAQgASgISAOIAQFCCAoGX3Rvb2xzQgkKB192aXNpb25CDgoMX2pzb25fc2NoZW1hQgwKCl9yZWFzb25pbmcqfAoMQ2lyY3VpdFN0YXRlEh0KGUNJUkNVSVRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRDSVJDVUlUX1NUQVRFX0NMT1NFRBABEhYKEkNJUkNVSVRfU1RBVEVfT1BFThACEhsKF0NJUkNVSVRfU1RBVEVfSEFMRl9PUEVOEANiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChxsbG1nYXRld2F5L3YxL3Byb3ZpZGVyLnByb3RvEg1sbG1nYXRld2F5LnYxImwKCFByb3ZpZGVyEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIVCg1kZWZhdWx0X21vZGVsGAMgASgJEi0KBnN0YXR1cxgEIAEoCzIdLmxsbWdhdGV3YXkudjEuUHJvdmlkZXJTdGF0dXMirgQKDlByb3ZpZGVyU3RhdHVzEhEKCWF2YWlsYWJsZRgBIAEoCBIPCgdoZWFsdGh5GAIgASgIEioKB2xhdGVuY3kYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKZXJyb3JfcmF0ZRgEIAEoARI1ChFsYXN0X3N1Y2Nlc3NfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9lcnJvcl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpsYXN0X2Vycm9yGAcgASgJEjIKDWNpcmN1aXRfc3RhdGUYCCABKA4yGy5sbG1nYXRld2F5LnYxLkNpcmN1aXRTdGF0ZRIXCg9hY3RpdmVfcmVxdWVzdHMYCSABKA0SFAoMcXVldWVfbGVuZ3RoGAogASgNEiEKFHJhdGVfbGltaXRfcmVtYWluaW5nGAsgASgNSACIAQESGgoSdW5hdmFpbGFibGVfcmVhc29uGAwgASgJEi4KC2xpbWl0ZWRfZm9yGA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKD2xhc3RfcHJvYmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQbGFzdF9wcm9iZV9lcnJvchgPIAEoCUIXChVfcmF0ZV9saW1pdF9yZW1haW5pbmciggUKDkNpcmN1aXRCcmVha2VyEhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEioKBXN0YXRlGAMgASgOMhsubGxtZ2F0ZXdheS52MS5DaXJjdWl0U3RhdGUSKAoEaG9sZBgEIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGQSEwoLdG90YWxfY2FsbHMYBSABKAESFwoPdG90YWxfc3VjY2Vzc2VzGAYgASgBEhYKDnRvdGFsX2ZhaWx1cmVzGAcgASgBEhUKDWZhaWx1cmVfY291bnQYCCABKA0SFQoNc3VjY2Vzc19jb3VudBgJIAEoDRISCgpzbG93X2NvdW50GAogASgNEhQKDGZhaWx1cmVfcmF0ZRgLIAEoARI1ChFsYXN0X2ZhaWx1cmVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGFzdF9zdWNjZXNzX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKEHJlY292ZXJ5X3RpbWVvdXQYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoLb3BlbmVkX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD25leHRfdHJpYWxfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGBEgASgJEhQKDHRpbWVzX29wZW5lZBgSIAEoARIsCgdoaXN0b3J5GBMgAygLMhsubGxtZ2F0ZXdheS52MS5DaXJjdWl0RXZlbnQiwAEKDENpcmN1aXRFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVtb2RlbBgCIAEoCRIwCgdvdXRjb21lGAMgASgOMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0T3V0Y29tZUgAEiwKBXN0YXRlGAQgASgOMhsubGxtZ2F0ZXdheS52MS5DaXJjdWl0U3RhdGVIABIOCgZyZWFzb24YBSABKAlCBwoFZXZlbnQi+gMKBU1vZGVsEgoKAmlkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCG93bmVkX2J5GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKDmNvbnRleHRfd2luZG93GAUgASgNSACIAQESGAoLaW5wdXRfcHJpY2UYBiABKAFIAYgBARIZCgxvdXRwdXRfcHJpY2UYByABKAFIAogBARIfChJjYWNoZWRfaW5wdXRfcHJpY2UYCCABKAFIA4gBARIUCgdxdWFsaXR5GAkgASgBSASIAQESDQoFYWxpYXMYCiABKAgSHgoRY2FjaGVfd3JpdGVfcHJpY2UYCyABKAFIBYgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgMIAEoDUgGiAEBEjYKDGNhcGFiaWxpdGllcxgNIAEoCzIgLmxsbWdhdGV3YXkudjEuTW9kZWxDYXBhYmlsaXRpZXNCEQoPX2NvbnRleHRfd2luZG93Qg4KDF9pbnB1dF9wcmljZUIPCg1fb3V0cHV0X3ByaWNlQhUKE19jYWNoZWRfaW5wdXRfcHJpY2VCCgoIX3F1YWxpdHlCFAoSX2NhY2hlX3dyaXRlX3ByaWNlQhQKEl9tYXhfb3V0cHV0X3Rva2VucyKhAQoRTW9kZWxDYXBhYmlsaXRpZXMSEgoFdG9vbHMYASABKAhIAIgBARITCgZ2aXNpb24YAiABKAhIAYgBARIYCgtqc29uX3NjaGVtYRgDIAEoCEgCiAEBEhYKCXJlYXNvbmluZxgEIAEoCEgDiAEBQggKBl90b29sc0IJCgdfdmlzaW9uQg4KDF9qc29uX3NjaGVtYUIMCgpfcmVhc29uaW5nKnwKDENpcmN1aXRTdGF0ZRIdChlDSVJDVUlUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQ0lSQ1VJVF9TVEFURV9DTE9TRUQQARIWChJDSVJDVUlUX1NUQVRFX09QRU4QAhIbChdDSVJDVUlUX1NUQVRFX0hBTEZfT1BFThADKlsKC0NpcmN1aXRIb2xkEhwKGENJUkNVSVRfSE9MRF9VTlNQRUNJRklFRBAAEhUKEUNJUkNVSVRfSE9MRF9PUEVOEAESFwoTQ0lSQ1VJVF9IT0xEX0NMT1NFRBACKoUBCg5DaXJjdWl0T3V0Y29tZRIfChtDSVJDVUlUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdDSVJDVUlUX09VVENPTUVfU1VDQ0VTUxABEhgKFENJUkNVSVRfT1VUQ09NRV9TTE9XEAISGwoXQ0lSQ1VJVF9PVVRDT01FX0ZBSUxVUkUQA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * An upstream that the gateway can send calls to.
@@ -145,6 +145,27 @@ export type ProviderStatus = Message<"llmgateway.v1.ProviderStatus"> & {
    * @generated from field: string unavailable_reason = 12;
    */
   unavailableReason: string;
+
+  /**
+   * How long no call is sent to it because of a limit, the provider's or ours. Unset: it is not limited.
+   *
+   * @generated from field: google.protobuf.Duration limited_for = 13;
+   */
+  limitedFor?: Duration | undefined;
+
+  /**
+   * When it was last asked for its models, to learn whether it is well. Unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_probe_time = 14;
+   */
+  lastProbeTime?: Timestamp | undefined;
+
+  /**
+   * Why that did not go well: a word of the gateway's error table. Empty: it did, or says nothing of its health.
+   *
+   * @generated from field: string last_probe_error = 15;
+   */
+  lastProbeError: string;
 };
 
 /**
@@ -153,6 +174,212 @@ export type ProviderStatus = Message<"llmgateway.v1.ProviderStatus"> & {
  */
 export const ProviderStatusSchema: GenMessage<ProviderStatus> = /*@__PURE__*/
   messageDesc(file_llmgateway_v1_provider, 1);
+
+/**
+ * A circuit breaker as seen from this replica: of one model of a provider, or of the provider as a whole, which has the worst
+ * state and the sums of its models.
+ *
+ * @generated from message llmgateway.v1.CircuitBreaker
+ */
+export type CircuitBreaker = Message<"llmgateway.v1.CircuitBreaker"> & {
+  /**
+   * The provider's name.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * The model. Empty: the provider as a whole.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * Its state.
+   *
+   * @generated from field: llmgateway.v1.CircuitState state = 3;
+   */
+  state: CircuitState;
+
+  /**
+   * What an operator has decided.
+   *
+   * @generated from field: llmgateway.v1.CircuitHold hold = 4;
+   */
+  hold: CircuitHold;
+
+  /**
+   * Judged calls since the start or the last reset. Whole numbers, like the other counts.
+   *
+   * @generated from field: double total_calls = 5;
+   */
+  totalCalls: number;
+
+  /**
+   * Those that succeeded.
+   *
+   * @generated from field: double total_successes = 6;
+   */
+  totalSuccesses: number;
+
+  /**
+   * Those that failed.
+   *
+   * @generated from field: double total_failures = 7;
+   */
+  totalFailures: number;
+
+  /**
+   * Failures within the window.
+   *
+   * @generated from field: uint32 failure_count = 8;
+   */
+  failureCount: number;
+
+  /**
+   * Successes within the window.
+   *
+   * @generated from field: uint32 success_count = 9;
+   */
+  successCount: number;
+
+  /**
+   * Slow calls within the window.
+   *
+   * @generated from field: uint32 slow_count = 10;
+   */
+  slowCount: number;
+
+  /**
+   * Share of failures within the window, 0 to 1.
+   *
+   * @generated from field: double failure_rate = 11;
+   */
+  failureRate: number;
+
+  /**
+   * When a call last failed. Unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_failure_time = 12;
+   */
+  lastFailureTime?: Timestamp | undefined;
+
+  /**
+   * When a call last succeeded. Unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_success_time = 13;
+   */
+  lastSuccessTime?: Timestamp | undefined;
+
+  /**
+   * How long it stays open when it opens, without the jitter. It doubles each time it opens again.
+   *
+   * @generated from field: google.protobuf.Duration recovery_timeout = 14;
+   */
+  recoveryTimeout?: Duration | undefined;
+
+  /**
+   * When it opened. Unset: it is not open.
+   *
+   * @generated from field: google.protobuf.Timestamp opened_time = 15;
+   */
+  openedTime?: Timestamp | undefined;
+
+  /**
+   * When calls are let through on trial. Unset: it is not open, or an operator holds it.
+   *
+   * @generated from field: google.protobuf.Timestamp next_trial_time = 16;
+   */
+  nextTrialTime?: Timestamp | undefined;
+
+  /**
+   * Why it opened: a word of the gateway's error table, `slow_calls`, or `operator`. Empty: it is closed.
+   *
+   * @generated from field: string reason = 17;
+   */
+  reason: string;
+
+  /**
+   * How often it has opened since the start.
+   *
+   * @generated from field: double times_opened = 18;
+   */
+  timesOpened: number;
+
+  /**
+   * Its last outcomes and changes of state, at most 100, oldest first.
+   *
+   * @generated from field: repeated llmgateway.v1.CircuitEvent history = 19;
+   */
+  history: CircuitEvent[];
+};
+
+/**
+ * Describes the message llmgateway.v1.CircuitBreaker.
+ * Use `create(CircuitBreakerSchema)` to create a new message.
+ */
+export const CircuitBreakerSchema: GenMessage<CircuitBreaker> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_provider, 2);
+
+/**
+ * Something that happened to a circuit breaker.
+ *
+ * @generated from message llmgateway.v1.CircuitEvent
+ */
+export type CircuitEvent = Message<"llmgateway.v1.CircuitEvent"> & {
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * The model.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * What.
+   *
+   * @generated from oneof llmgateway.v1.CircuitEvent.event
+   */
+  event: {
+    /**
+     * A call was judged.
+     *
+     * @generated from field: llmgateway.v1.CircuitOutcome outcome = 3;
+     */
+    value: CircuitOutcome;
+    case: "outcome";
+  } | {
+    /**
+     * The state changed to this.
+     *
+     * @generated from field: llmgateway.v1.CircuitState state = 4;
+     */
+    value: CircuitState;
+    case: "state";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * What failed: a word of the gateway's error table. Empty: nothing did.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message llmgateway.v1.CircuitEvent.
+ * Use `create(CircuitEventSchema)` to create a new message.
+ */
+export const CircuitEventSchema: GenMessage<CircuitEvent> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_provider, 3);
 
 /**
  * A model that callers can name.
@@ -258,7 +485,7 @@ export type Model = Message<"llmgateway.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_provider, 2);
+  messageDesc(file_llmgateway_v1_provider, 4);
 
 /**
  * What a model can do, as far as that is known.
@@ -300,7 +527,7 @@ export type ModelCapabilities = Message<"llmgateway.v1.ModelCapabilities"> & {
  * Use `create(ModelCapabilitiesSchema)` to create a new message.
  */
 export const ModelCapabilitiesSchema: GenMessage<ModelCapabilities> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_provider, 3);
+  messageDesc(file_llmgateway_v1_provider, 5);
 
 /**
  * State of a circuit breaker.
@@ -349,4 +576,93 @@ export type CircuitState = (typeof CircuitState)[keyof typeof CircuitState] | Un
  */
 export const CircuitStateSchema: GenEnum<CircuitState> = /*@__PURE__*/
   enumDesc(file_llmgateway_v1_provider, 0);
+
+/**
+ * What an operator has decided about a circuit breaker.
+ *
+ * @generated from enum llmgateway.v1.CircuitHold
+ */
+export const CircuitHold = {
+  /**
+   * Nothing: it opens and closes by itself.
+   *
+   * @generated from enum value: CIRCUIT_HOLD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * No call passes until an operator decides otherwise.
+   *
+   * @generated from enum value: CIRCUIT_HOLD_OPEN = 1;
+   */
+  OPEN: 1,
+
+  /**
+   * Every call passes until an operator decides otherwise, whatever fails.
+   *
+   * @generated from enum value: CIRCUIT_HOLD_CLOSED = 2;
+   */
+  CLOSED: 2,
+} as const;
+
+/**
+ * What an operator has decided about a circuit breaker.
+ *
+ * @generated from enum llmgateway.v1.CircuitHold
+ */
+export type CircuitHold = (typeof CircuitHold)[keyof typeof CircuitHold] | UnknownEnum;
+
+/**
+ * Describes the enum llmgateway.v1.CircuitHold.
+ */
+export const CircuitHoldSchema: GenEnum<CircuitHold> = /*@__PURE__*/
+  enumDesc(file_llmgateway_v1_provider, 1);
+
+/**
+ * How a call counts for a circuit breaker. A caller who leaves, or whose own deadline passes, does not count.
+ *
+ * @generated from enum llmgateway.v1.CircuitOutcome
+ */
+export const CircuitOutcome = {
+  /**
+   * Unknown.
+   *
+   * @generated from enum value: CIRCUIT_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It succeeded.
+   *
+   * @generated from enum value: CIRCUIT_OUTCOME_SUCCESS = 1;
+   */
+  SUCCESS: 1,
+
+  /**
+   * It succeeded, but was slow to begin.
+   *
+   * @generated from enum value: CIRCUIT_OUTCOME_SLOW = 2;
+   */
+  SLOW: 2,
+
+  /**
+   * It failed.
+   *
+   * @generated from enum value: CIRCUIT_OUTCOME_FAILURE = 3;
+   */
+  FAILURE: 3,
+} as const;
+
+/**
+ * How a call counts for a circuit breaker. A caller who leaves, or whose own deadline passes, does not count.
+ *
+ * @generated from enum llmgateway.v1.CircuitOutcome
+ */
+export type CircuitOutcome = (typeof CircuitOutcome)[keyof typeof CircuitOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum llmgateway.v1.CircuitOutcome.
+ */
+export const CircuitOutcomeSchema: GenEnum<CircuitOutcome> = /*@__PURE__*/
+  enumDesc(file_llmgateway_v1_provider, 2);
 

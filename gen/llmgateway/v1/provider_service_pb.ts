@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/provider_service.proto.
  */
 export const file_llmgateway_v1_provider_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRsbG1nYXRld2F5L3YxL3Byb3ZpZGVyX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiFgoUTGlzdFByb3ZpZGVyc1JlcXVlc3QiQwoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEioKCXByb3ZpZGVycxgBIAMoCzIXLmxsbWdhdGV3YXkudjEuUHJvdmlkZXIiKwoSR2V0UHJvdmlkZXJSZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiQAoTR2V0UHJvdmlkZXJSZXNwb25zZRIpCghwcm92aWRlchgBIAEoCzIXLmxsbWdhdGV3YXkudjEuUHJvdmlkZXIiJQoRTGlzdE1vZGVsc1JlcXVlc3QSEAoIcHJvdmlkZXIYASABKAkiOgoSTGlzdE1vZGVsc1Jlc3BvbnNlEiQKBm1vZGVscxgBIAMoCzIULmxsbWdhdGV3YXkudjEuTW9kZWwypQIKD1Byb3ZpZGVyU2VydmljZRJfCg1MaXN0UHJvdmlkZXJzEiMubGxtZ2F0ZXdheS52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBokLmxsbWdhdGV3YXkudjEuTGlzdFByb3ZpZGVyc1Jlc3BvbnNlIgOQAgESWQoLR2V0UHJvdmlkZXISIS5sbG1nYXRld2F5LnYxLkdldFByb3ZpZGVyUmVxdWVzdBoiLmxsbWdhdGV3YXkudjEuR2V0UHJvdmlkZXJSZXNwb25zZSIDkAIBElYKCkxpc3RNb2RlbHMSIC5sbG1nYXRld2F5LnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiEubGxtZ2F0ZXdheS52MS5MaXN0TW9kZWxzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_llmgateway_v1_provider]);
+  fileDesc("CiRsbG1nYXRld2F5L3YxL3Byb3ZpZGVyX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiFgoUTGlzdFByb3ZpZGVyc1JlcXVlc3QiQwoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEioKCXByb3ZpZGVycxgBIAMoCzIXLmxsbWdhdGV3YXkudjEuUHJvdmlkZXIiKwoSR2V0UHJvdmlkZXJSZXF1ZXN0EhUKBG5hbWUYASABKAlCB7pIBHICEAEiQAoTR2V0UHJvdmlkZXJSZXNwb25zZRIpCghwcm92aWRlchgBIAEoCzIXLmxsbWdhdGV3YXkudjEuUHJvdmlkZXIiJQoVV2F0Y2hQcm92aWRlcnNSZXF1ZXN0EgwKBG5hbWUYASABKAkiQwoWV2F0Y2hQcm92aWRlcnNSZXNwb25zZRIpCghwcm92aWRlchgBIAEoCzIXLmxsbWdhdGV3YXkudjEuUHJvdmlkZXIiJQoRTGlzdE1vZGVsc1JlcXVlc3QSEAoIcHJvdmlkZXIYASABKAkiOgoSTGlzdE1vZGVsc1Jlc3BvbnNlEiQKBm1vZGVscxgBIAMoCzIULmxsbWdhdGV3YXkudjEuTW9kZWwyhgMKD1Byb3ZpZGVyU2VydmljZRJfCg1MaXN0UHJvdmlkZXJzEiMubGxtZ2F0ZXdheS52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBokLmxsbWdhdGV3YXkudjEuTGlzdFByb3ZpZGVyc1Jlc3BvbnNlIgOQAgESWQoLR2V0UHJvdmlkZXISIS5sbG1nYXRld2F5LnYxLkdldFByb3ZpZGVyUmVxdWVzdBoiLmxsbWdhdGV3YXkudjEuR2V0UHJvdmlkZXJSZXNwb25zZSIDkAIBEl8KDldhdGNoUHJvdmlkZXJzEiQubGxtZ2F0ZXdheS52MS5XYXRjaFByb3ZpZGVyc1JlcXVlc3QaJS5sbG1nYXRld2F5LnYxLldhdGNoUHJvdmlkZXJzUmVzcG9uc2UwARJWCgpMaXN0TW9kZWxzEiAubGxtZ2F0ZXdheS52MS5MaXN0TW9kZWxzUmVxdWVzdBohLmxsbWdhdGV3YXkudjEuTGlzdE1vZGVsc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_buf_validate_validate, file_llmgateway_v1_provider]);
 
 /**
  * Asks for the providers.
@@ -94,6 +94,48 @@ export const GetProviderResponseSchema: GenMessage<GetProviderResponse> = /*@__P
   messageDesc(file_llmgateway_v1_provider_service, 3);
 
 /**
+ * Asks to be told of changes.
+ *
+ * @generated from message llmgateway.v1.WatchProvidersRequest
+ */
+export type WatchProvidersRequest = Message<"llmgateway.v1.WatchProvidersRequest"> & {
+  /**
+   * Only of this provider. Empty: of all. NOT_FOUND if no provider has that name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message llmgateway.v1.WatchProvidersRequest.
+ * Use `create(WatchProvidersRequestSchema)` to create a new message.
+ */
+export const WatchProvidersRequestSchema: GenMessage<WatchProvidersRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_provider_service, 4);
+
+/**
+ * A provider as it is now.
+ *
+ * @generated from message llmgateway.v1.WatchProvidersResponse
+ */
+export type WatchProvidersResponse = Message<"llmgateway.v1.WatchProvidersResponse"> & {
+  /**
+   * The provider.
+   *
+   * @generated from field: llmgateway.v1.Provider provider = 1;
+   */
+  provider?: Provider | undefined;
+};
+
+/**
+ * Describes the message llmgateway.v1.WatchProvidersResponse.
+ * Use `create(WatchProvidersResponseSchema)` to create a new message.
+ */
+export const WatchProvidersResponseSchema: GenMessage<WatchProvidersResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_provider_service, 5);
+
+/**
  * Asks for the models.
  *
  * @generated from message llmgateway.v1.ListModelsRequest
@@ -112,7 +154,7 @@ export type ListModelsRequest = Message<"llmgateway.v1.ListModelsRequest"> & {
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_provider_service, 4);
+  messageDesc(file_llmgateway_v1_provider_service, 6);
 
 /**
  * The models.
@@ -133,7 +175,7 @@ export type ListModelsResponse = Message<"llmgateway.v1.ListModelsResponse"> & {
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_provider_service, 5);
+  messageDesc(file_llmgateway_v1_provider_service, 7);
 
 /**
  * What is behind the gateway.
@@ -160,6 +202,18 @@ export const ProviderService: GenService<{
     methodKind: "unary";
     input: typeof GetProviderRequestSchema;
     output: typeof GetProviderResponseSchema;
+  },
+  /**
+   * Tells every provider at once, and from then on each one whose breaker, health, availability or limits change.
+   *
+   * Ends with UNAVAILABLE when the gateway shuts down.
+   *
+   * @generated from rpc llmgateway.v1.ProviderService.WatchProviders
+   */
+  watchProviders: {
+    methodKind: "server_streaming";
+    input: typeof WatchProvidersRequestSchema;
+    output: typeof WatchProvidersResponseSchema;
   },
   /**
    * Lists the models that this caller can name.

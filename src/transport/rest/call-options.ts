@@ -1,4 +1,4 @@
-import { CacheMode, type CallOptions, RoutingStrategy } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import { CacheMode, type CallOptions, Guarantee, RoutingStrategy } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { durationOf } from '../../time.ts';
 import type { Exchange } from './exchange.ts';
 import { inWords, readBoolean, readNumber, readText, readTexts, readWord, wrong } from './fields.ts';
@@ -15,6 +15,8 @@ const strategies: Readonly<Record<string, RoutingStrategy>> = {
   random: RoutingStrategy.RANDOM,
   failover: RoutingStrategy.FAILOVER,
 };
+
+const guarantees: Readonly<Record<string, Guarantee>> = { buffered: Guarantee.BUFFERED, none: Guarantee.NONE };
 
 const MIN_TIMEOUT = 1;
 const MAX_TIMEOUT = 300;
@@ -37,6 +39,9 @@ export const optionFields: Readonly<Record<string, ReadField<CallOptions>>> = {
       throw wrong(at, `must be from ${MIN_TIMEOUT} to ${MAX_TIMEOUT} seconds, not ${inWords(value)}`);
     }
     options.timeout = durationOf(seconds * 1000);
+  },
+  guarantee: (options, value, at) => {
+    options.guarantee = readWord(value, at, guarantees);
   },
   metadata: (options, value, at) => {
     options.metadata = readTexts(value, at);
@@ -62,5 +67,6 @@ export function optionsFromHeaders(exchange: Exchange): CallOptions {
     requestId: '',
     userId: '',
     metadata: {},
+    guarantee: Guarantee.UNSPECIFIED,
   };
 }

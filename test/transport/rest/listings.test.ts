@@ -187,6 +187,7 @@ describe('GET /health and /providers', () => {
       activeRequests: 1,
       queueLength: 0,
       unavailableReason: 'no answer',
+      lastProbeError: '',
     },
   };
   const shown = {

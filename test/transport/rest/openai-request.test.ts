@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   CacheMode,
   type CompletionRequest,
+  Guarantee,
   Role,
   RoutingStrategy,
   ToolChoiceMode,
@@ -20,6 +21,7 @@ const options = () => ({
   requestId: '',
   userId: '',
   metadata: {},
+  guarantee: Guarantee.UNSPECIFIED,
 });
 
 function translate(body: Record<string, unknown>): CompletionRequest {
