@@ -86,6 +86,10 @@ export interface GatewayErrorOptions {
   readonly providerStatus?: number | undefined;
   /** Methods a 405 names in its Allow header. */
   readonly allow?: readonly string[] | undefined;
+  /** Whether the request certainly never reached the provider: no connection could be made. */
+  readonly unsent?: boolean | undefined;
+  /** Whether the provider cannot take a field of the request, which another one may. */
+  readonly unsupported?: boolean | undefined;
   readonly cause?: unknown;
 }
 
@@ -104,7 +108,13 @@ export class GatewayError extends Error {
   readonly providerCode: string | undefined;
   readonly providerStatus: number | undefined;
   readonly allow: readonly string[] | undefined;
-  /** Every target that was tried; set by the loop that tried them. */
+  readonly unsent: boolean;
+  readonly unsupported: boolean;
+  /** Whether the provider has another key, which does not rest: set by whoever knows the keys. */
+  anotherKey = false;
+  /** Whether the gateway has given up because retries would make it worse: then the caller shall not retry either. */
+  retriesSpent = false;
+  /** Every target that was tried or passed over; set by the loop that tried them. */
   attempts: readonly Attempt[] = [];
 
   constructor(reason: Reason, message: string, options: GatewayErrorOptions = {}) {
@@ -116,6 +126,8 @@ export class GatewayError extends Error {
     this.providerCode = options.providerCode;
     this.providerStatus = options.providerStatus;
     this.allow = options.allow;
+    this.unsent = options.unsent ?? false;
+    this.unsupported = options.unsupported ?? false;
   }
 
   /** The columns of this error's reason. */

@@ -49,7 +49,10 @@ export class AnthropicProvider implements Provider {
 
   // biome-ignore lint/correctness/useYield: it fails before it could
   async *embed(): AsyncGenerator<EmbeddingResult> {
-    throw new GatewayError('provider_rejected', `${this.name} has no embeddings`, { provider: this.name });
+    throw new GatewayError('provider_rejected', `${this.name} has no embeddings`, {
+      provider: this.name,
+      unsupported: true,
+    });
   }
 
   async listModels(signal: StopSignal): Promise<readonly ListedModel[]> {
@@ -74,12 +77,11 @@ export class AnthropicProvider implements Provider {
       streaming,
       dropUnsupported,
     });
-    const reader = new AnthropicAnswer({
-      provider: this.name,
-      model,
-      droppedFields,
-      refusal: (said) => this.#upstream.refusal(model, 200, {}, said),
-    });
-    return this.#upstream.ask(this.#paths.messages, body, call, reader);
+    return this.#upstream.ask(
+      this.#paths.messages,
+      body,
+      call,
+      (refusal) => new AnthropicAnswer({ provider: this.name, model, droppedFields, refusal }),
+    );
   }
 }

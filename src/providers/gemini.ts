@@ -74,17 +74,16 @@ export class GeminiProvider implements Provider {
     const { model, streaming } = call;
     const { dropUnsupported } = this.#options;
     const { body, droppedFields } = writeRequestBody(request, { provider: this.name, model, dropUnsupported });
-    const reader = new GeminiAnswer({
-      provider: this.name,
-      model,
-      droppedFields,
-      refusal: (said) => this.#upstream.refusal(model, 200, {}, said),
-    });
     // Without `alt=sse` the stream would be one JSON array.
     const path = streaming
       ? this.#path(`${modelPath(model)}:streamGenerateContent`, 'alt=sse')
       : this.#path(`${modelPath(model)}:generateContent`);
-    return this.#upstream.ask(path, body, call, reader);
+    return this.#upstream.ask(
+      path,
+      body,
+      call,
+      (refusal) => new GeminiAnswer({ provider: this.name, model, droppedFields, refusal }),
+    );
   }
 
   /** A path below the base URL, whose own query stays. */

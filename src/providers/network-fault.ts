@@ -1,11 +1,24 @@
 import { GatewayError, type Reason } from '../errors.ts';
 
+const tls = /CERT|^ERR_TLS|^ERR_SSL|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|^EPROTO$/;
+
+/** Codes of connections that were never made: the provider has not seen the request. */
+const neverSent = new RegExp(
+  `^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$|${tls.source}`,
+);
+
 /** What a failed connection means to the caller, in words that name neither address nor port. The cause is for the log. */
 export function networkFault(provider: string, cause: Error & { code?: string }, answered: boolean): GatewayError {
   // undici's parser gives its errors no code, and the bytes that it stumbled over, which belong in no log.
   const isUnparsable = cause.name === 'HTTPParserError';
-  const [reason, message] = judge(provider, isUnparsable ? 'HPE' : (cause.code ?? ''), answered);
-  return new GatewayError(reason, message, { provider, cause: isUnparsable ? new Error(cause.message) : cause });
+  const code = isUnparsable ? 'HPE' : (cause.code ?? '');
+  const [reason, message] = judge(provider, code, answered);
+  const unsent = !answered && neverSent.test(code);
+  return new GatewayError(reason, message, {
+    provider,
+    unsent,
+    cause: isUnparsable ? new Error(cause.message) : cause,
+  });
 }
 
 function judge(provider: string, code: string, answered: boolean): [Reason, string] {
@@ -14,7 +27,7 @@ function judge(provider: string, code: string, answered: boolean): [Reason, stri
     return ['provider_unavailable', `the host of ${provider} was not found`];
   }
   if (code === 'UND_ERR_CONNECT_TIMEOUT') return ['provider_timeout', `${provider} took no connection in time`];
-  if (/CERT|^ERR_TLS|^ERR_SSL|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|^EPROTO$/.test(code)) {
+  if (tls.test(code)) {
     return ['provider_unavailable', `no trusted TLS connection to ${provider} (${code})`];
   }
   if (code === 'UND_ERR_INVALID_ARG') {

@@ -90,9 +90,12 @@ export class OllamaProvider implements Provider {
     const { name: provider } = this;
     const recipient = { provider, model, streaming, dropUnsupported: this.#dropUnsupported };
     const { body, droppedFields } = writeOllamaBody(request, recipient);
-    const refusal = (said: unknown) => this.#upstream.refusal(model, 200, {}, said);
-    const reader = new OllamaAnswer({ provider, model, droppedFields, refusal });
-    return this.#upstream.ask(this.#path('/api/chat'), body, call, reader);
+    return this.#upstream.ask(
+      this.#path('/api/chat'),
+      body,
+      call,
+      (refusal) => new OllamaAnswer({ provider, model, droppedFields, refusal }),
+    );
   }
 }
 

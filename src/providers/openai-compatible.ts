@@ -57,7 +57,10 @@ export class OpenAICompatibleProvider implements Provider {
 
   async *embed(request: EmbeddingRequest, call: ProviderCall): AsyncGenerator<EmbeddingResult> {
     if (this.#variant.embeddings === false) {
-      throw new GatewayError('provider_rejected', `${this.name} has no embeddings`, { provider: this.name });
+      throw new GatewayError('provider_rejected', `${this.name} has no embeddings`, {
+        provider: this.name,
+        unsupported: true,
+      });
     }
     const { body, droppedFields } = writeEmbeddingBody(request, this.name, call.model);
     const answer = await this.#upstream.fetch(this.#upstream.post(this.#paths.embeddings, body, call), call.model);
@@ -81,13 +84,12 @@ export class OpenAICompatibleProvider implements Provider {
     const { dropUnsupported } = this.#options;
     const recipient = { provider: this.name, model, streaming, dialect: this.#dialect, dropUnsupported };
     const { body, droppedFields } = writeRequestBody(request, recipient);
-    const reader = new OpenAIAnswer({
-      provider: this.name,
-      model,
-      droppedFields,
-      audioType: `audio/${request.audioOutput?.format || 'wav'}`,
-      refusal: (said) => this.#upstream.refusal(model, 200, {}, said),
-    });
-    return this.#upstream.ask(this.#paths.chat, body, call, reader);
+    const audioType = `audio/${request.audioOutput?.format || 'wav'}`;
+    return this.#upstream.ask(
+      this.#paths.chat,
+      body,
+      call,
+      (refusal) => new OpenAIAnswer({ provider: this.name, model, droppedFields, audioType, refusal }),
+    );
   }
 }

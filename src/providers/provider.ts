@@ -1,6 +1,7 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { StopSignal } from '../stop.ts';
+import type { RateStanding } from './rate-standing.ts';
 
 /** What an adapter is configured with. */
 export interface ProviderOptions {
@@ -21,6 +22,12 @@ export interface ProviderOptions {
   readonly maxConnections?: number | undefined;
 }
 
+/** What the headers of a provider's answer say beside the answer. */
+export interface ProviderResponse extends Partial<RateStanding> {
+  /** The provider's own id of the request. */
+  readonly requestId: string | undefined;
+}
+
 /** What an adapter is told about one attempt, beside the request. */
 export interface ProviderCall {
   /** The model to ask, in the provider's own word. `request.model` is the caller's word: not to be used. */
@@ -32,7 +39,7 @@ export interface ProviderCall {
   /** Aborts when the attempt must end. The adapter closes its socket and throws the signal's reason. */
   readonly signal: StopSignal;
   /** To be called once, when the provider has answered with its headers. */
-  readonly onResponse?: (response: { requestId: string | undefined }) => void;
+  readonly onResponse?: (response: ProviderResponse) => void;
 }
 
 /** A model as a provider lists it. */

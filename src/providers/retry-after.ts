@@ -75,7 +75,8 @@ function readReset(header: (name: string) => string | undefined, now: number): n
   return readInstant(header('x-ratelimit-reset') ?? header('ratelimit-reset'), now);
 }
 
-function readInstant(text: string | undefined, now: number): number | undefined {
+/** When something is over, as milliseconds from now: given as a duration, as seconds, or as a time. */
+export function readInstant(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{4}-\d\d-\d\dT/.test(text)) return untilDate(text, now);
   const number = scaled(text, 1);

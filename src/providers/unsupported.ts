@@ -12,6 +12,7 @@ export function placeOf(item: Part | Tool, { messages, tools }: CompletionReques
 export function cannotTake(provider: string, fields: readonly string[]): GatewayError {
   return new GatewayError('invalid_request', `${provider} cannot take ${fields.join(', ')}`, {
     provider,
+    unsupported: true,
     violations: fields.map((field) => ({ field, description: `${provider} cannot take it` })),
   });
 }

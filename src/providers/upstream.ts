@@ -3,7 +3,9 @@ import type { StopSignal } from '../stop.ts';
 import { type AnswerReader, type Asking, isSuccess, jsonOrText } from './answer-loop.ts';
 import { HttpClient, type HttpRequest, type ResponseHeaders } from './http.ts';
 import { isObject } from './json-value.ts';
+import { KeyRing } from './key-ring.ts';
 import type { ProviderCall, ProviderOptions } from './provider.ts';
+import { readRateStanding } from './rate-standing.ts';
 import { upstreamError } from './upstream-errors.ts';
 
 type Headers = Readonly<Record<string, string>>;
@@ -18,6 +20,14 @@ export interface UpstreamVariant {
   readonly onRefusal?: (error: GatewayError) => void;
 }
 
+/** A request, and the place of the key that it shows. */
+interface KeyedRequest extends HttpRequest {
+  readonly key: number;
+}
+
+/** How long a key rests, in milliseconds, where the provider does not say. */
+const rests = { provider_rate_limited: 1_000, provider_quota: 60_000, provider_misconfigured: 60_000 } as const;
+
 /** Requests to one provider: its connections, its keys in turn, and the judge of what it refuses. */
 export class Upstream {
   readonly http: HttpClient;
@@ -26,7 +36,7 @@ export class Upstream {
   readonly #onRefusal: ((error: GatewayError) => void) | undefined;
   /** One set of headers a key. */
   readonly #headers: readonly Headers[];
-  #turn = 0;
+  readonly #keys: KeyRing;
 
   constructor(options: ProviderOptions, variant: UpstreamVariant = {}) {
     const { name, apiKeys, headers } = options;
@@ -38,58 +48,99 @@ export class Upstream {
     const own = Object.entries(headers).map(([header, value]) => [header.toLowerCase(), value]);
     const common = { 'user-agent': 'llm-gateway', accept: 'application/json', 'content-type': 'application/json' };
     const keys = apiKeys.length > 0 ? apiKeys.map(authorize) : [{}];
+    this.#keys = new KeyRing(keys.length);
     this.#headers = keys.map((key) => ({ ...common, ...variant.headers, ...key, ...Object.fromEntries(own) }));
   }
 
-  /** What the loop over an answer needs: a request for a completion, and how to understand what comes back. */
-  ask(path: string, body: string, call: ProviderCall, reader: AnswerReader): Asking {
+  /**
+   * What the loop over an answer needs: a request for a completion, and how to understand what comes back.
+   *
+   * `readerWith` makes the reader of the answer; it is handed the judge of an error that comes within it.
+   */
+  ask(
+    path: string,
+    body: string,
+    call: ProviderCall,
+    readerWith: (refusal: (said: unknown) => GatewayError) => AnswerReader,
+  ): Asking {
+    const request = this.post(path, body, call);
     return {
       http: this.http,
       provider: this.#provider,
-      request: this.post(path, body, call),
-      reader,
-      refusal: (status, headers, answer) => this.refusal(call.model, status, headers, answer),
+      request,
+      reader: readerWith((said) => this.refusal(call.model, 200, {}, said, request.key)),
+      refusal: (status, headers, answer) => this.refusal(call.model, status, headers, answer, request.key),
     };
   }
 
   /** The request of a call, under the next key. */
-  post(path: string, body: string, { requestId, signal, onResponse }: ProviderCall): HttpRequest {
+  post(path: string, body: string, { model, requestId, signal, onResponse }: ProviderCall): KeyedRequest {
+    const key = this.#keys.next(model);
     return {
       method: 'POST',
       path,
-      headers: { ...this.#nextHeaders(), 'x-request-id': requestId },
+      headers: { ...this.#headers[key], 'x-request-id': requestId },
       body,
       signal,
-      onHeaders: (headers) => onResponse?.({ requestId: requestIdIn(headers) }),
+      key,
+      onHeaders: (headers) => onResponse?.({ requestId: requestIdIn(headers), ...this.#standing(headers, key, model) }),
     };
   }
 
-  get(path: string, signal: StopSignal): HttpRequest {
-    return { method: 'GET', path, headers: this.#nextHeaders(), signal };
+  get(path: string, signal: StopSignal): KeyedRequest {
+    const key = this.#keys.next('');
+    return { method: 'GET', path, headers: this.#headers[key] ?? {}, signal, key };
   }
 
   /** Send a request, and read the JSON that answers it, whole; text that is none is handed over as it is. */
-  async fetch(request: HttpRequest, model?: string): Promise<unknown> {
+  async fetch(request: KeyedRequest, model?: string): Promise<unknown> {
     const { status, headers, body } = await this.http.fetch(request);
     const answer = jsonOrText(body);
     if (!isSuccess(status) || (isObject(answer) && answer.error)) {
-      throw this.refusal(model, status, headers, answer);
+      throw this.refusal(model, status, headers, answer, request.key);
     }
     return answer;
   }
 
-  /** Judge an answer that is an error, by its status or in spite of it (200). */
-  refusal(model: string | undefined, status: number, headers: ResponseHeaders, body: unknown): GatewayError {
+  /** Judge an answer that is an error, by its status or in spite of it (200). `key` is that of the request, where it is known. */
+  refusal(
+    model: string | undefined,
+    status: number,
+    headers: ResponseHeaders,
+    body: unknown,
+    key?: number,
+  ): GatewayError {
     const error = upstreamError({ provider: this.#provider, model, status, headers, body, secrets: this.#secrets });
+    if (key !== undefined) this.#rest(key, model ?? '', error);
     this.#onRefusal?.(error);
     return error;
   }
 
-  #nextHeaders(): Headers {
-    const headers = this.#headers[this.#turn] ?? {};
-    this.#turn = (this.#turn + 1) % this.#headers.length;
-    return headers;
+  /** Let a key rest that was refused or is limited, and note in the error whether there is another. */
+  #rest(key: number, model: string, error: GatewayError): void {
+    const { reason, retryAfterMs } = error;
+    if (this.#headers.length === 1 || !(reason === 'provider_misconfigured' ? isKeyRefused(error) : reason in rests)) {
+      return;
+    }
+    const isOfKey = reason === 'provider_misconfigured';
+    this.#keys.rest(key, isOfKey ? '' : model, retryAfterMs ?? rests[reason as keyof typeof rests]);
+    const readyInMs = this.#keys.readyInMs(model);
+    error.anotherKey = readyInMs === 0;
+    if (!isOfKey) error.retryAfterMs = readyInMs;
   }
+
+  /** What the headers of an answer say of the provider's limits, as far as no other key can take the next call. */
+  #standing(headers: ResponseHeaders, key: number, model: string) {
+    const standing = readRateStanding(headers);
+    if (standing?.exhaustedMs === undefined || this.#headers.length === 1) return standing;
+    this.#keys.rest(key, model, standing.exhaustedMs);
+    return { remaining: standing.remaining, exhaustedMs: this.#keys.readyInMs(model) || undefined };
+  }
+}
+
+/** Whether it is the key that was refused, and not the address or the model. */
+function isKeyRefused({ providerStatus }: GatewayError): boolean {
+  return providerStatus === 400 || providerStatus === 401 || providerStatus === 402 || providerStatus === 403;
 }
 
 function bearer(key: string): Headers {

@@ -92,5 +92,9 @@ function connectToProxy({ provider }: Destination, connect: buildConnector.conne
 }
 
 function proxyFault(provider: string, what: string, cause?: Error): GatewayError {
-  return new GatewayError('provider_unavailable', `the proxy on the way to ${provider} ${what}`, { provider, cause });
+  return new GatewayError('provider_unavailable', `the proxy on the way to ${provider} ${what}`, {
+    provider,
+    unsent: true,
+    cause,
+  });
 }

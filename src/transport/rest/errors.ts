@@ -37,7 +37,8 @@ export function errorHeaders(error: GatewayError): Headers {
     headers['retry-after'] = Math.ceil(retryAfterMs / 1000);
     headers['retry-after-ms'] = Math.ceil(retryAfterMs);
   }
-  const retryable = retryAfterMs === undefined ? !hopeless.has(reason) : retryAfterMs <= LONGEST_WAIT_MS;
+  const hopeful = retryAfterMs === undefined ? !hopeless.has(reason) : retryAfterMs <= LONGEST_WAIT_MS;
+  const retryable = hopeful && !error.retriesSpent;
   if (!retryable && (row.httpStatus === 429 || row.httpStatus >= 500)) headers['x-should-retry'] = 'false';
   return headers;
 }
@@ -52,6 +53,7 @@ export function renamed(error: GatewayError, nameOf: (field: string) => string):
     : error.message;
   const copy = new GatewayError(error.reason, message, { ...error, violations, cause: error.cause });
   copy.attempts = error.attempts;
+  copy.retriesSpent = error.retriesSpent;
   return copy;
 }
 
