@@ -1,6 +1,5 @@
 import type { CompletionRequest, Media, Part, Tool } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
-import type { Capabilities } from './published-models.ts';
 
 /** What a request asks of the target that answers it, as far as one can tell without asking. */
 export interface Need {
@@ -21,7 +20,8 @@ export interface Need {
 export interface Offer {
   /** The most tokens of prompt and answer together; undefined: unknown. */
   readonly contextWindow: number | undefined;
-  readonly capabilities: Capabilities | undefined;
+  /** What it can do; what is unset is unknown. */
+  readonly capabilities: { readonly [Each in 'tools' | 'vision' | 'jsonSchema']?: boolean } | undefined;
 }
 
 /** About what a token holds of English and of code. No tokeniser fits all models, and one would cost more than it tells here. */
