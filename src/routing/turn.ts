@@ -23,6 +23,13 @@ export class Turn {
   /** How much each target has waited for its turn, by provider and model. */
   readonly #waited = new Map<string, number>();
 
+  /** The same turns, for somebody who only looks. */
+  copy(): Turn {
+    const copy = new Turn();
+    for (const [key, waited] of this.#waited) copy.#waited.set(key, waited);
+    return copy;
+  }
+
   /** The targets, first the one whose turn it is, then those that have waited longest. The turn is thereby taken. */
   next<T extends Taker>(targets: readonly T[]): T[] {
     const total = targets.reduce((sum, { weight }) => sum + weight, 0);

@@ -124,6 +124,14 @@ describe('turns', () => {
     expect(turn.next(weighted([1, 1]).reverse())[0]?.model).toBe('t1');
   });
 
+  it('can be looked ahead at without being taken', () => {
+    const turn = new Turn();
+    const targets = weighted([1, 1, 1]);
+    turn.next(targets);
+    expect(names(turn.copy().next(targets))).toBe('t1 t2 t0');
+    expect(names(turn.next(targets))).toBe('t1 t2 t0');
+  });
+
   it.each([
     ['keep the place of a target while a few others pass', 9, 'missing'],
     ['forget a target that is gone before such pile up', 999, 'lasting'],
