@@ -175,7 +175,7 @@ describe('observations', () => {
 
   it('forget the idle target that was not used for the longest time once there are a thousand', () => {
     const observations = new Observations();
-    const [busy, unused, used] = ['busy', 'unused', 'used'].map((model) => observations.ofTarget('groq', model));
+    const [busy, used, unused] = ['busy', 'used', 'unused'].map((model) => observations.ofTarget('groq', model));
     busy?.begin(true);
     for (let i = 0; i < 997; i++) observations.ofTarget('groq', `made-up-${i}`);
     observations.ofTarget('groq', 'used');

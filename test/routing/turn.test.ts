@@ -109,11 +109,12 @@ describe('turns', () => {
         const owed = new Map(targets.map((target) => [target, 0]));
         for (const indices of present) {
           const given = targets.filter((_, index) => indices.includes(index));
-          for (const target of given) owed.set(target, (owed.get(target) ?? 0) + 1 / given.length);
+          for (const target of given) owed.set(target, (owed.get(target) ?? 0) + 1);
           const [first] = turn.next(given);
-          if (first) owed.set(first, (owed.get(first) ?? 0) - 1);
+          if (first) owed.set(first, (owed.get(first) ?? 0) - given.length);
         }
-        for (const debt of owed.values()) expect(Math.abs(debt)).toBeLessThan(4);
+        // Each turn is paid for by all who could have had it. Of four targets none is ever more than three ahead or behind.
+        for (const debt of owed.values()) expect(Math.abs(debt)).toBeLessThanOrEqual(3);
       }),
     );
   });
