@@ -1,11 +1,9 @@
-import type { BreakerState, Outcome } from './circuit-breaker.ts';
-
 /** One thing that happened to a breaker: a call was judged, or the state changed. */
 export interface HistoryEntry {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly outcome: 'success' | 'slow' | 'failure' | undefined;
-  readonly state: BreakerState | undefined;
+  readonly state: 'closed' | 'open' | 'half_open' | undefined;
   /** What failed, or why the state changed. Empty: nothing did, or it changed by itself. */
   readonly reason: string;
 }
@@ -38,20 +36,21 @@ export class BreakerRecord {
     return { calls: this.#successes + this.#failures, successes: this.#successes, failures: this.#failures };
   }
 
-  outcome(outcome: Outcome): void {
+  /** A call was judged. */
+  judged(outcome: NonNullable<HistoryEntry['outcome']>, reason: string): void {
     const at = this.#wall();
-    if (outcome.kind === 'success') {
-      this.#successes++;
-      this.lastSuccessAt = at;
-      this.#add({ at, outcome: outcome.slow ? 'slow' : 'success', state: undefined, reason: '' });
-    } else {
+    if (outcome === 'failure') {
       this.#failures++;
       this.lastFailureAt = at;
-      this.#add({ at, outcome: 'failure', state: undefined, reason: outcome.reason });
+    } else {
+      this.#successes++;
+      this.lastSuccessAt = at;
     }
+    this.#add({ at, outcome, state: undefined, reason });
   }
 
-  change(state: BreakerState, reason: string): void {
+  /** The state changed. */
+  changed(state: NonNullable<HistoryEntry['state']>, reason: string): void {
     this.#add({ at: this.#wall(), outcome: undefined, state, reason });
   }
 

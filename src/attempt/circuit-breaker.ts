@@ -50,7 +50,8 @@ export interface BreakerClock {
   random(): number;
 }
 
-export type BreakerState = 'closed' | 'open' | 'half_open';
+/** Whether calls pass, do not, or do on trial. */
+export type BreakerState = NonNullable<HistoryEntry['state']>;
 
 /** What an operator has decided: no call passes, or every call does, until they decide otherwise. */
 export type Hold = 'open' | 'closed';
@@ -225,7 +226,7 @@ export class CircuitBreaker {
     if (this.#state.kind === 'open') return Math.ceil(this.#state.until - this.#clock.now());
     if (this.#state.kind !== 'half_open') return undefined;
     const [oldest] = this.#state.out;
-    const leftMs = oldest ? oldest.since + this.#settings.trialMs - this.#clock.now() : trialsTakenMs;
+    const leftMs = oldest ? this.#settings.trialMs - (this.#clock.now() - oldest.since) : trialsTakenMs;
     return Math.ceil(Math.min(trialsTakenMs, leftMs));
   }
 
@@ -283,7 +284,8 @@ export class CircuitBreaker {
 
   /** A permit comes back; without an outcome its call tells nothing. */
   readonly #end = (permit: HandedPermit, outcome: Outcome | undefined): void => {
-    if (outcome) this.#record.outcome(outcome);
+    if (outcome?.kind === 'success') this.#record.judged(outcome.slow ? 'slow' : 'success', '');
+    else if (outcome) this.#record.judged('failure', outcome.reason);
     const state = this.#state;
     if (permit.state !== state) return;
     if (state.kind === 'half_open') {
@@ -348,7 +350,7 @@ export class CircuitBreaker {
     this.#state = state;
     const after = this.state;
     if (after === 'open' && before !== 'open') this.#timesOpened++;
-    this.#record.change(after, reason);
+    this.#record.changed(after, reason);
     this.#onChange?.(after, reason);
   }
 

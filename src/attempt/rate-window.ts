@@ -41,7 +41,8 @@ export class RateWindow {
     this.#forget(now);
     if (this.#count < this.#limit) return 0;
     // A limit that was lowered may be exceeded by what was taken before.
-    return Math.ceil(this.#at(this.#count - this.#limit) + this.#windowMs - now);
+    // In the words of #forget: summed up in another order it could round to 0 while none is free.
+    return Math.ceil(this.#windowMs - (now - this.#at(this.#count - this.#limit)));
   }
 
   /** Go on by another limit. What was taken within the window counts, unless there was no limit. */

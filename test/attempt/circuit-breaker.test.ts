@@ -108,8 +108,9 @@ describe('a closed circuit breaker', () => {
   it('opens when the share of slow calls among all judged ones is reached', () => {
     const { breaker, calls } = closedBreaker();
 
+    calls(1, success);
     calls(2, failure);
-    calls(7, slow);
+    calls(11, slow);
     expect(breaker.state).toBe('closed');
 
     calls(1, slow);
@@ -247,6 +248,18 @@ describe('an open circuit breaker', () => {
     },
   );
 
+  it('takes doublings back even if the first call after a long time opens it', () => {
+    const { breaker, clock, calls } = closedBreaker({ minCalls: 1 });
+    calls(1, failure);
+    clock.ms += 5_000;
+    calls(3, success);
+
+    clock.ms += 30_000;
+    calls(1, failure);
+
+    expect(breaker.retryAfterMs).toBe(5_000);
+  });
+
   it('takes none back for a window in which calls failed, though they were too few to open it', () => {
     const { breaker, clock, calls } = halfOpenBreaker();
     calls(3, success);
@@ -357,6 +370,16 @@ describe('a half-open circuit breaker', () => {
     expect(breaker.retryAfterMs).toBe(0);
     expect(breaker.admits).toBe(true);
   });
+
+  it('tells them to come at once only when they would get a permit, however the clock rounds', () => {
+    const { breaker, clock, enter } = halfOpenBreaker();
+
+    clock.ms = 6_345.285_714_285_715;
+    for (let trial = 0; trial < 3; trial++) enter();
+    clock.ms += 60_000;
+
+    expect(breaker.retryAfterMs === 0).toBe(breaker.admits);
+  });
 });
 
 describe('an operator', () => {
@@ -407,6 +430,18 @@ describe('an operator', () => {
       ['closed', 'operator'],
       ['closed', 'operator'],
     ]);
+  });
+
+  it('finds a doubling taken back that was earned before the hold', () => {
+    const { breaker, clock, calls } = halfOpenBreaker();
+    calls(3, success);
+    clock.ms += 30_000;
+
+    breaker.setHold('open');
+    breaker.setHold(undefined);
+    calls(1, failure);
+
+    expect(breaker.retryAfterMs).toBe(5_000);
   });
 
   it('changes one hold for the other', () => {
@@ -528,6 +563,20 @@ describe('a circuit breaker', () => {
       { at: 1_700_000_006_001, outcome: 'slow', state: undefined, reason: '' },
       { at: 1_700_000_006_001, outcome: undefined, state: 'open', reason: 'slow_calls' },
     ]);
+  });
+
+  it('begins a new history when it is reset', () => {
+    const { breaker, clock, calls } = closedBreaker();
+
+    calls(130, success);
+    breaker.reset();
+    for (let call = 0; call < 40; call++) {
+      clock.ms++;
+      calls(1, success);
+    }
+
+    const times = breaker.snapshot().history.map(({ at }) => at - 1_700_000_000_000);
+    expect(times).toEqual(Array.from({ length: 40 }, (_, call) => 1_001 + call));
   });
 
   it('keeps its state and its counts when its settings change', () => {

@@ -8,7 +8,10 @@ setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
 
 /** Bytes of all arrays in use. */
-function arrayBytes(): number {
+async function arrayBytes(): Promise<number> {
+  collectGarbage();
+  // What is still on the stack, or being swept, goes with the second.
+  await new Promise(setImmediate);
   collectGarbage();
   return process.memoryUsage().arrayBuffers;
 }
@@ -69,31 +72,46 @@ describe('a rate window', () => {
     expect(takeAll(9)).toBe(2);
   });
 
-  it('takes memory for what was taken, not for its limit, and gives it back', () => {
-    const before = arrayBytes();
+  it('says that one is free only when one can be taken, however the clock rounds', () => {
+    const { window, clock } = openWindow(1);
+
+    clock.ms = 1_345.374;
+    window.take();
+    clock.ms += 1_000;
+
+    expect(clock.ms - 1_345.374).toBeLessThan(1_000);
+    expect(window.freeInMs).toBe(1);
+    expect(window.take()).toBe(false);
+  });
+
+  it('takes memory for what was taken, not for its limit, and gives it back', async () => {
+    const before = await arrayBytes();
 
     const { window, clock, takeAll } = openWindow(4_000_000_000);
-    expect(arrayBytes() - before).toBeLessThan(1_000);
+    expect((await arrayBytes()) - before).toBeLessThan(1_000);
 
     takeAll(1_000_000);
-    expect(arrayBytes() - before).toBeGreaterThanOrEqual(8_000_000);
+    expect((await arrayBytes()) - before).toBeGreaterThanOrEqual(8_000_000);
 
     clock.ms = 1_000;
     window.take();
-    expect(arrayBytes() - before).toBeLessThan(1_000);
+    expect((await arrayBytes()) - before).toBeLessThan(1_000);
     expect(window.freeInMs).toBe(0);
   });
 
   it('never lets more than its limit pass within any window, nor keeps anybody out without need, over any history', () => {
     const step = fc.oneof(
       { weight: 5, arbitrary: fc.record({ take: fc.integer({ min: 1, max: 40 }) }) },
-      { weight: 3, arbitrary: fc.record({ passMs: fc.integer({ min: 0, max: 400_000 }).map((us) => us / 1_000) }) },
-      { weight: 1, arbitrary: fc.record({ passMs: fc.constantFrom(999, 1_000, 2 ** 40) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({ passMs: fc.integer({ min: 0, max: 400_000 }).map((parts) => parts / 1_024) }),
+      },
+      { weight: 1, arbitrary: fc.record({ passMs: fc.constantFrom(999, 1_000, 2 ** 30) }) },
       { weight: 1, arbitrary: fc.constant('wait' as const) },
       { weight: 1, arbitrary: fc.record({ limit: fc.integer({ min: 1, max: 200 }) }) },
     );
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 200 }), fc.array(step), (first, steps) => {
+      fc.property(fc.integer({ min: 1, max: 200 }), fc.array(step, { maxLength: 100, size: 'max' }), (first, steps) => {
         const { window, clock } = openWindow(first);
         let limit = first;
         let taken: number[] = [];
