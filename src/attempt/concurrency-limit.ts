@@ -34,9 +34,9 @@ export class ConcurrencyLimit {
     return this.#line.size;
   }
 
-  /** Whether `tryEnter` would take a place, without taking it. Those in line come first. */
+  /** Whether there is a place now, which there never is while anybody is in line. */
   get free(): boolean {
-    return this.#hasRoom && this.#line.size === 0;
+    return this.#most === 0 || this.#active < this.#most;
   }
 
   /** Take a place if there is one now. */
@@ -73,10 +73,6 @@ export class ConcurrencyLimit {
     this.#callNext();
   }
 
-  get #hasRoom(): boolean {
-    return this.#most === 0 || this.#active < this.#most;
-  }
-
   /** Stand in line until a place is there, the time is up or the signal comes; only a place makes it true. */
   #wait(signal: StopSignal): Promise<boolean> {
     return new Promise((resolve) => {
@@ -96,7 +92,7 @@ export class ConcurrencyLimit {
 
   #callNext(): void {
     for (const begin of this.#line) {
-      if (!this.#hasRoom) return;
+      if (!this.free) return;
       this.#active++;
       begin();
     }

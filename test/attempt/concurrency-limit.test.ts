@@ -198,49 +198,56 @@ describe('a concurrency limit', () => {
       { weight: 1, arbitrary: fc.record({ passMs: fc.integer({ min: 1, max: 700 }) }) },
     );
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.array(step, { maxLength: 60 }), async (most, steps) => {
-        const limit = new ConcurrencyLimit(most, { waitMs: 1_000, longestLine: 5 });
-        const stops: Stop[] = [];
-        const entered: number[] = [];
-        let inside = 0;
-        let unsettled = 0;
-        for (const each of steps) {
-          if (each === 'enter') {
-            const stop = new Stop();
-            const number = stops.push(stop);
-            unsettled++;
-            limit.enter(stop).then(
-              (got) => {
-                unsettled--;
-                if (!got) return;
-                inside++;
-                entered.push(number);
-              },
-              () => unsettled--,
-            );
-          } else if (each === 'try') inside += limit.tryEnter() ? 1 : 0;
-          else if (each === 'leave') {
-            if (inside > 0) {
-              inside--;
-              limit.leave();
-            }
-          } else if (each === 'settle') await later();
-          else if ('abort' in each) stops[each.abort]?.abort('has left');
-          else await vi.advanceTimersByTimeAsync(each.passMs);
-          expect(limit.active).toBeLessThanOrEqual(most);
-          expect(inside).toBeLessThanOrEqual(limit.active);
-          expect(limit.waiting).toBeLessThanOrEqual(5);
-          if (limit.waiting > 0) expect(limit.active).toBe(most);
-        }
-        await vi.advanceTimersByTimeAsync(1_000);
-        expect({ active: limit.active, waiting: limit.waiting, unsettled }).toEqual({
-          active: inside,
-          waiting: 0,
-          unsettled: 0,
-        });
-        expect(entered).toEqual(entered.toSorted((a, b) => a - b));
-        expect(vi.getTimerCount()).toBe(0);
-      }),
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(step, { maxLength: 60, size: 'max' }),
+        async (most, steps) => {
+          const limit = new ConcurrencyLimit(most, { waitMs: 1_000, longestLine: 5 });
+          const stops: Stop[] = [];
+          const called: number[] = [];
+          let inside = 0;
+          let unsettled = 0;
+          for (const each of steps) {
+            if (each === 'enter') {
+              const stop = new Stop();
+              const number = stops.push(stop);
+              unsettled++;
+              const before = limit.waiting;
+              const entering = limit.enter(stop);
+              const waits = limit.waiting > before;
+              entering.then(
+                (got) => {
+                  unsettled--;
+                  if (!got) return;
+                  inside++;
+                  if (waits) called.push(number);
+                },
+                () => unsettled--,
+              );
+            } else if (each === 'try') inside += limit.tryEnter() ? 1 : 0;
+            else if (each === 'leave') {
+              if (inside > 0) {
+                inside--;
+                limit.leave();
+              }
+            } else if (each === 'settle') await later();
+            else if ('abort' in each) stops[each.abort]?.abort('has left');
+            else await vi.advanceTimersByTimeAsync(each.passMs);
+            expect(limit.active).toBeLessThanOrEqual(most);
+            expect(inside).toBeLessThanOrEqual(limit.active);
+            expect(limit.waiting).toBeLessThanOrEqual(5);
+            if (limit.waiting > 0) expect(limit.active).toBe(most);
+          }
+          await vi.advanceTimersByTimeAsync(1_000);
+          expect({ active: limit.active, waiting: limit.waiting, unsettled }).toEqual({
+            active: inside,
+            waiting: 0,
+            unsettled: 0,
+          });
+          expect(called).toEqual(called.toSorted((a, b) => a - b));
+          expect(vi.getTimerCount()).toBe(0);
+        },
+      ),
     );
   });
 });

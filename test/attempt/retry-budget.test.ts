@@ -82,23 +82,28 @@ describe('a retry budget', () => {
       { weight: 1, arbitrary: fc.record({ passMs: fc.constantFrom(1_000, 2 ** 40) }) },
     );
     fc.assert(
-      fc.property(fc.double({ min: 0.01, max: 1, noNaN: true }), fc.nat(5), fc.array(step), (ratio, floor, steps) => {
-        const { budget, clock, attempted } = openBudget(ratio, { windowMs: 1_000, floor });
-        const happened: { retry: boolean; bucket: number }[] = [];
-        const within = (retry: boolean) =>
-          happened.filter((one) => one.retry === retry && one.bucket > Math.floor(clock.ms / 100) - 10).length;
-        for (const each of steps) {
-          const bucket = Math.floor(clock.ms / 100);
-          if (each === 'spend') {
-            const allowed = budget.spend();
-            expect(allowed).toBe(within(true) + 1 <= Math.max(floor, ratio * within(false)));
-            if (allowed) happened.push({ retry: true, bucket });
-          } else if ('attempted' in each) {
-            attempted(each.attempted);
-            for (let attempt = 0; attempt < each.attempted; attempt++) happened.push({ retry: false, bucket });
-          } else clock.ms += each.passMs;
-        }
-      }),
+      fc.property(
+        fc.double({ min: 0.01, max: 1, noNaN: true }),
+        fc.nat(5),
+        fc.array(step, { maxLength: 100, size: 'max' }),
+        (ratio, floor, steps) => {
+          const { budget, clock, attempted } = openBudget(ratio, { windowMs: 1_000, floor });
+          const happened: { retry: boolean; bucket: number }[] = [];
+          const within = (retry: boolean) =>
+            happened.filter((one) => one.retry === retry && one.bucket > Math.floor(clock.ms / 100) - 10).length;
+          for (const each of steps) {
+            const bucket = Math.floor(clock.ms / 100);
+            if (each === 'spend') {
+              const allowed = budget.spend();
+              expect(allowed).toBe(within(true) + 1 <= Math.max(floor, ratio * within(false)));
+              if (allowed) happened.push({ retry: true, bucket });
+            } else if ('attempted' in each) {
+              attempted(each.attempted);
+              for (let attempt = 0; attempt < each.attempted; attempt++) happened.push({ retry: false, bucket });
+            } else clock.ms += each.passMs;
+          }
+        },
+      ),
     );
   });
 });
