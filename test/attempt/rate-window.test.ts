@@ -56,6 +56,8 @@ describe('a rate window', () => {
     expect(takeAll(10)).toBe(2);
     window.configure(0);
     expect(takeAll(10_000)).toBe(10_000);
+    window.configure(2);
+    expect(takeAll(10)).toBe(2);
   });
 
   it('counts what was taken when its limit changes', () => {
