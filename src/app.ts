@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
+import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
 import { warmUpChecks } from './admission/check-request.ts';
 import { InFlight } from './admission/in-flight.ts';
-import type { Principal } from './completion.ts';
+import type { Plan } from './attempt/first-to-commit.ts';
+import { Guards } from './attempt/guards.ts';
+import type { CallContext } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
 import { createProvider } from './providers/registry.ts';
@@ -16,16 +18,20 @@ import { trustAlso } from './providers/trust.ts';
 import { Catalogue } from './routing/catalogue.ts';
 import { Fleet } from './routing/fleet.ts';
 import { Observations } from './routing/observations.ts';
-import { type Candidate, type Names, type Route, resolve, routeOf } from './routing/resolve.ts';
+import type { Names } from './routing/resolve.ts';
+import { type Resolved, Router } from './routing/router.ts';
 import { describeModels, describeProvider, judgeHealth } from './routing/status.ts';
 import {
   attemptLimits,
+  callPolicies,
+  guardSettings,
   keyFrom,
   kindsByName,
   listsFrom,
   milliseconds,
   modelFrom,
   providerFrom,
+  providerLimits,
   routeFrom,
   totalTime,
 } from './settings.ts';
@@ -168,7 +174,6 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
   const counts = new CallCounts();
   const observations = new Observations();
   const routes = config.routes.map(routeFrom);
-  const limitsOf = attemptLimits(config);
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
     models: config.models.map(modelFrom),
@@ -177,6 +182,12 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
     timeoutMs: milliseconds(config.healthProbe?.timeout),
   });
 
+  const guards = new Guards({
+    settings: guardSettings(config),
+    limitsOf: providerLimits(config),
+    recordOf: (provider, model) => observations.attemptsAt(provider, model),
+    clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
+  });
   const names: Names = {
     get providers() {
       return fleet.serving();
@@ -187,18 +198,19 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
     known: () => fleet.serving().flatMap((provider) => [...catalogue.idsOf(provider)]),
     fallback: config.routing?.fallback ?? true,
   };
-  const targetFrom = ({ provider, model }: Candidate, request: Request, route: Route | undefined): Target => {
-    const { contextWindow } = catalogue.factsOf(provider.name, model);
-    const priceOf = (answered: string) => catalogue.priceOf(provider.name, model, answered);
-    const listed = route !== undefined || catalogue.has(provider, model);
-    return { provider, model, priceOf, contextWindow, limits: limitsOf(provider.name, route, request), listed };
-  };
-
-  const targetsOf = (request: Request, principal: Principal): Target[] => {
-    const route = routeOf(routes, request.model);
-    return resolve(names, request.model, request.options, principal).map((candidate) =>
-      targetFrom(candidate, request, route),
-    );
+  const router = new Router({
+    names,
+    catalogue,
+    observations,
+    strategy: config.routing?.defaultStrategy ?? RoutingStrategy.FAILOVER,
+    limitsOf: attemptLimits(config),
+    random: Math.random,
+  });
+  const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
+  const policyOf = callPolicies(config);
+  const planOf = (resolved: Resolved, request: Request, { streaming }: CallContext): Plan => {
+    const admits = (target: Target) => guardOf(target).refusal() === undefined;
+    return { ...policyOf(resolved.route, request), targets: router.order(resolved, request, { streaming, admits }) };
   };
 
   const gateway: Gateway = {
@@ -208,16 +220,14 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),
-      targetsFor(request, { principal }) {
-        try {
-          return targetsOf(request, principal);
-        } catch (error) {
-          // A name that nobody is known to have may be new: then the providers whose lists are old are asked, once.
-          if (!catalogue.stale) throw error;
-          return catalogue.refresh().then(() => targetsOf(request, principal));
-        }
+      planFor(request, context) {
+        const resolved = router.resolve(request, context.principal);
+        return resolved instanceof Promise
+          ? resolved.then((known) => planOf(known, request, context))
+          : planOf(resolved, request, context);
       },
-      recordOf: (provider) => observations.of(provider),
+      guardOf,
+      random: Math.random,
     }),
     async listModels(principal) {
       await catalogue.refresh();

@@ -1,6 +1,8 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { Logger } from 'pino';
 import {
+  type Attempt,
+  AttemptOutcome,
   type Choice,
   type Completion,
   type CompletionEvent,
@@ -30,6 +32,12 @@ export interface Principal {
   readonly admin: boolean;
 }
 
+/** What a call has taken so far. */
+export interface Tally {
+  /** Targets that were asked. */
+  tries: number;
+}
+
 /** What travels with a call beside the request. */
 export interface CallContext {
   readonly requestId: string;
@@ -48,7 +56,16 @@ export interface CallContext {
    * A layer that only guards a call adds to it, and need not hand on each event for the sake of a `finally`.
    */
   readonly ends: (() => void)[];
+  /** What is counted along the way, for whoever writes the headers: shared by all copies of the context. */
+  readonly tally: Tally;
   readonly log: Logger;
+}
+
+/** How many of the targets in an account were asked: those that were passed over do not count. */
+export function triesIn(attempts: readonly Attempt[]): number {
+  let tries = 0;
+  for (const { outcome } of attempts) if (outcome !== AttemptOutcome.SKIPPED) tries++;
+  return tries;
 }
 
 /** A function from a request to a stream of events: the shape of the gateway, of each layer and of each provider. */

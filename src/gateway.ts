@@ -30,22 +30,20 @@ export interface Gateway {
 }
 
 /** What the path of a call is made of. */
-export interface PathParts {
+export interface PathParts extends FirstToCommitOptions<CompletionRequest | EmbeddingRequest> {
   readonly counts: CallCounts;
   readonly writeCall: WriteCall;
   readonly inFlight: InFlight;
   readonly heartbeatMs: number;
   /** The whole time a call may take, in milliseconds. */
   readonly totalMs: (request: CompletionRequest | EmbeddingRequest, context: CallContext) => number;
-  /** Resolves a request to targets in the order in which to try them. */
-  readonly targetsFor: FirstToCommitOptions<CompletionRequest | EmbeddingRequest>['targetsFor'];
-  readonly recordOf: FirstToCommitOptions<CompletionRequest>['recordOf'];
 }
 
 /**
  * THE path of a call: the layers it meets, in order. Authentication stands before it, at the doors, since it needs no request.
  *
- * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> targets, one after the other
+ * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> targets, one after the other, each
+ * behind its guard
  */
 export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
   const { counts, writeCall, inFlight, heartbeatMs, totalMs } = parts;

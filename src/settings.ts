@@ -1,16 +1,20 @@
 import { type Duration, durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
-import type { CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
+import { type CompletionRequest, Guarantee } from '../gen/llmgateway/v1/completion_pb.ts';
 import {
   type Config,
   DropUnsupported,
   type KeyConfig,
   type ModelConfig,
+  OnRateLimit,
   type ProviderConfig,
   ProviderKind,
   type RouteConfig,
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { KnownKey } from './admission/authenticate.ts';
+import type { Plan } from './attempt/first-to-commit.ts';
+import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
+import type { GuardSettings } from './attempt/target-guard.ts';
 import type { CallContext } from './completion.ts';
 import type { ProxySettings } from './providers/proxy.ts';
 import type { ProviderKindName, ProviderSettings } from './providers/registry.ts';
@@ -94,10 +98,11 @@ export function listsFrom(config: Config): (provider: string) => ListName | unde
   return (provider) => lists.get(provider);
 }
 
-export function routeFrom({ model, targets, timeouts }: RouteConfig): Route {
+export function routeFrom({ model, targets, timeouts, strategy }: RouteConfig): Route {
   return {
     model,
     targets,
+    strategy: strategy || undefined,
     totalMs: perhaps(timeouts?.total),
     unaryMs: perhaps(timeouts?.attemptUnary),
     firstTokenMs: perhaps(timeouts?.firstToken),
@@ -118,9 +123,14 @@ export function totalTime(config: Config, routes: readonly Route[]) {
   };
 }
 
-/** Limits of an attempt: the route's, else the provider's, else the general ones. */
+/** What is slow where the configuration does not say: half of what may be waited for. */
+const SLOW_SHARE = 0.5;
+
+/** Limits of an attempt: the route's, else the provider's, else the general ones. Equal ones are the same object. */
 export function attemptLimits(config: Config) {
   const general = config.timeouts;
+  const slowMs = perhaps(config.breaker?.slowCall);
+  const made = new Map<string, AttemptLimits>();
   const ofProvider = new Map(
     config.providers.map(({ name, kind, timeouts }) => [
       name,
@@ -138,11 +148,83 @@ export function attemptLimits(config: Config) {
   return (provider: string, route: Route | undefined, request: Request): AttemptLimits => {
     const own = ofProvider.get(provider);
     const patient = own?.patient || ('reasoning' in request && request.reasoning !== undefined);
-    return {
-      unaryMs: route?.unaryMs ?? own?.unaryMs ?? unaryMs,
-      firstTokenMs:
-        route?.firstTokenMs ?? own?.firstTokenMs ?? firstTokenMs ?? (patient ? PATIENT_FIRST_TOKEN_MS : FIRST_TOKEN_MS),
-      idleMs: route?.idleMs ?? own?.idleMs ?? idleMs,
-    };
+    const key = `${patient} ${provider} ${route?.model ?? ''}`;
+    let limits = made.get(key);
+    if (!limits) {
+      const unary = route?.unaryMs ?? own?.unaryMs ?? unaryMs;
+      const firstToken =
+        route?.firstTokenMs ?? own?.firstTokenMs ?? firstTokenMs ?? (patient ? PATIENT_FIRST_TOKEN_MS : FIRST_TOKEN_MS);
+      limits = {
+        unaryMs: unary,
+        firstTokenMs: firstToken,
+        idleMs: route?.idleMs ?? own?.idleMs ?? idleMs,
+        slowFirstTokenMs: slowMs ?? firstToken * SLOW_SHARE,
+        slowUnaryMs: slowMs ?? unary * SLOW_SHARE,
+      };
+      made.set(key, limits);
+    }
+    return limits;
+  };
+}
+
+/** How failing targets are judged, and retries held back. */
+export function guardSettings({ breaker, retry, timeouts }: Config): GuardSettings {
+  return {
+    breaker: {
+      windowMs: milliseconds(breaker?.window),
+      minCalls: breaker?.minCalls ?? 0,
+      failureRatio: breaker?.failureRatio ?? 0,
+      slowCallRatio: breaker?.slowCallRatio ?? 0,
+      openForMs: milliseconds(breaker?.openFor),
+      maxOpenForMs: milliseconds(breaker?.maxOpenFor),
+      halfOpenCalls: breaker?.halfOpenCalls ?? 0,
+      trialMs: milliseconds(timeouts?.attemptUnary),
+    },
+    budgetRatio: retry?.budgetRatio ?? 0,
+  };
+}
+
+/** How much each provider may be asked, by its name. */
+export function providerLimits({ providers }: Config): (provider: string) => ProviderLimits {
+  const limits = new Map(
+    providers.map(({ name, limits: own }) => [
+      name,
+      {
+        requestsPerMinute: own?.requestsPerMinute ?? 0,
+        requestsPerSecond: own?.requestsPerSecond ?? 0,
+        maxConcurrent: own?.maxConcurrent ?? 0,
+      },
+    ]),
+  );
+  return (provider) => limits.get(provider) ?? noLimits;
+}
+
+/** How a call is tried, hedged and held back: as its route says, else as the configuration does in general. */
+export function callPolicies(config: Config) {
+  const { retry } = config;
+  const general = {
+    attemptsPerTarget: retry?.attemptsPerTarget ?? 1,
+    attempts: retry?.attempts ?? 1,
+    baseDelayMs: milliseconds(retry?.baseDelay),
+    maxDelayMs: milliseconds(retry?.maxDelay),
+    waitWhenLimited: retry?.onRateLimit === OnRateLimit.WAIT,
+  };
+  const ofRoute = new Map(
+    config.routes.map((route) => {
+      const attempts = route.retry?.attempts ?? general.attempts;
+      const attemptsPerTarget = route.retry?.attemptsPerTarget ?? Math.min(general.attemptsPerTarget, attempts);
+      const hedgeAfterMs = perhaps(route.hedge?.delay);
+      const buffered = route.guarantee === Guarantee.BUFFERED;
+      return [route.model, { ...general, attempts, attemptsPerTarget, hedgeAfterMs, buffered }];
+    }),
+  );
+  const elsewhere = { ...general, hedgeAfterMs: undefined, buffered: false };
+  return (route: Route | undefined, request: Request): Omit<Plan, 'targets'> => {
+    const policy = (route && ofRoute.get(route.model)) ?? elsewhere;
+    const { guarantee = Guarantee.UNSPECIFIED } = request.options ?? {};
+    const buffered = guarantee === Guarantee.UNSPECIFIED ? policy.buffered : guarantee === Guarantee.BUFFERED;
+    // Several answers would all be made twice.
+    const hedgeAfterMs = 'n' in request && (request.n ?? 1) > 1 ? undefined : policy.hedgeAfterMs;
+    return { ...policy, buffered, hedgeAfterMs };
   };
 }

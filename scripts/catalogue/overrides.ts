@@ -1,4 +1,5 @@
-import type { Capabilities, ListName, PublishedModel } from '../../src/routing/published-models.ts';
+import type { Capabilities } from '../../src/providers/target.ts';
+import type { ListName, PublishedModel } from '../../src/routing/published-models.ts';
 
 /** What we hold of some models beyond, or against, the price list that the catalogue is made from. */
 export interface Override {

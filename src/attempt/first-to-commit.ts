@@ -4,70 +4,259 @@ import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { costOf, type Target } from '../providers/target.ts';
 import { timestampOf } from '../time.ts';
-import { type AttemptRecord, attempt } from './attempt.ts';
+import { Course, type RetryPolicy, type Step } from './course.ts';
+import { failureOf, type Refused, reasonOf } from './failure.ts';
 import type { Operation } from './operation.ts';
+import { pause } from './pause.ts';
+import { race } from './race.ts';
+import type { RetryBudget } from './retry-budget.ts';
+import { type Refusal, Seat, type TargetGuard } from './target-guard.ts';
+import { Trial } from './trial.ts';
+
+/** How one call is carried out. */
+export interface Plan extends RetryPolicy {
+  /** In the order in which to try them. */
+  readonly targets: readonly Target[];
+  /** How long the first target may stay silent before another one is asked beside it; undefined: for ever. */
+  readonly hedgeAfterMs: number | undefined;
+  /** Whether the answer is held back until it is whole. */
+  readonly buffered: boolean;
+}
 
 /** What the loop over targets needs to know of the rest. */
 export interface FirstToCommitOptions<Request> {
-  /** The targets to try, in order; throws if there is none. */
-  readonly targetsFor: (request: Request, context: CallContext) => Promise<readonly Target[]> | readonly Target[];
-  readonly recordOf: (provider: string) => AttemptRecord;
+  /** Where the call may go; throws if there is nowhere. */
+  readonly planFor: (request: Request, context: CallContext) => Promise<Plan> | Plan;
+  readonly guardOf: (target: Target) => TargetGuard;
+  readonly random: () => number;
 }
 
 /**
  * Ask one target after the other until one commits; then the answer, and any failure, is that target's.
  *
  * - Until the commit nothing is passed on, so that a failed target leaves no trace in the answer and the status is still open.
- * - Which failures may be tried elsewhere is in the error table. A failure that may not is the caller's at once.
+ * - Which failures may be tried elsewhere is in the error table; who is asked next, and when, is the matter of `Course`; whether
+ *   a target may be asked now is that of its guard.
  * - When all fail, the first cause is the error, with every attempt and the soonest hope.
  */
 export function firstToCommit<Request, Event>(
   operation: Operation<Request, Event>,
-  { targetsFor, recordOf }: FirstToCommitOptions<Request>,
+  options: FirstToCommitOptions<Request>,
 ): Completer<Request, Event> {
-  return async function* tryInOrder(request, context) {
-    const began = performance.now();
-    const attempts: Attempt[] = [];
-    const found = targetsFor(request, context);
-    const targets = found instanceof Promise ? await found : found;
-    let firstFailure: GatewayError | undefined;
-    let soonestMs = Number.POSITIVE_INFINITY;
-    let refusedWindow: number | undefined;
-    for (const target of targets) {
-      if (refusedWindow !== undefined && !isLarger(target.contextWindow, refusedWindow)) continue;
-      const log = openLog(target);
-      attempts.push(log);
-      const held: Event[] = [];
-      let committed = false;
-      let answered = target.model;
+  return async function* carryOut(request, context) {
+    const planned = options.planFor(request, context);
+    const call = new Call(operation, request, context, planned instanceof Promise ? await planned : planned, options);
+    const trial = await call.firstCommitted();
+    try {
+      for (const event of trial.held.splice(0)) yield call.stamped(event, trial.target);
+      for (;;) {
+        const { done, value: event } = await trial.iterator.next();
+        if (done) return;
+        yield call.stamped(event, trial.target);
+      }
+    } catch (cause) {
+      throw call.told(judge(GatewayError.from(cause), trial.target));
+    } finally {
+      await trial.end();
+    }
+  };
+}
+
+/** One call on its way over its targets. */
+class Call<Request, Event> {
+  readonly #operation: Operation<Request, Event>;
+  readonly #request: Request;
+  readonly #context: CallContext;
+  readonly #plan: Plan;
+  readonly #guards: readonly TargetGuard[];
+  readonly #course: Course;
+  readonly #began = performance.now();
+  readonly #attempts: Attempt[] = [];
+  readonly #errors: GatewayError[] = [];
+  readonly #refused = new Map<number, Refused>();
+  #answered = '';
+
+  constructor(
+    operation: Operation<Request, Event>,
+    request: Request,
+    context: CallContext,
+    plan: Plan,
+    { guardOf, random }: FirstToCommitOptions<Request>,
+  ) {
+    this.#operation = operation;
+    this.#request = request;
+    this.#context = context;
+    this.#plan = plan;
+    this.#guards = plan.targets.map(guardOf);
+    const stages = plan.targets.map(({ contextWindow }, at) => ({
+      contextWindow,
+      spend: () => this.#guards[at]?.budget.spend() ?? false,
+    }));
+    this.#course = new Course(stages, plan, random);
+  }
+
+  /** The trial that has committed. Throws the call's failure when none does. */
+  async firstCommitted(): Promise<Trial<Request, Event>> {
+    try {
+      return await this.#firstCommitted();
+    } catch (cause) {
+      throw this.told(GatewayError.from(cause));
+    }
+  }
+
+  async #firstCommitted(): Promise<Trial<Request, Event>> {
+    const { signal, deadline } = this.#context;
+    for (;;) {
+      const step = this.#course.next(deadline - performance.now());
+      if (step.kind === 'end') throw this.#failure();
+      if (step.kind === 'try' && step.afterMs > 0) await pause(step.afterMs, signal);
+      const seat = await this.#enter(step);
+      if (!(seat instanceof Seat)) {
+        this.#passOver(step.at, seat, step.kind === 'queue');
+        continue;
+      }
+      const isRetry = step.kind === 'try' && step.retry;
+      const committed = await this.#tried(this.#begin(step.at, seat, isRetry), step.at);
+      if (committed) return committed;
+    }
+  }
+
+  #enter(step: Exclude<Step, { kind: 'end' }>): Promise<Seat | Refusal> | Seat | Refusal {
+    const { streaming, signal } = this.#context;
+    const { guard, target } = this.#at(step.at);
+    return step.kind === 'queue'
+      ? guard.enterWhenFree(streaming, target.limits, signal)
+      : guard.enter(streaming, target.limits);
+  }
+
+  #begin(at: number, seat: Seat, isRetry: boolean): Trial<Request, Event> {
+    const { target, guard } = this.#at(at);
+    const log = openLog(target);
+    this.#attempts.push(log);
+    this.#context.tally.tries++;
+    this.#course.begun(at);
+    if (!isRetry) guard.budget.attempted();
+    const { buffered, hedgeAfterMs } = this.#plan;
+    const options = {
+      operation: this.#operation,
+      request: this.#request,
+      context: this.#context,
+      buffered,
+      cancellable: hedgeAfterMs !== undefined,
+    };
+    return new Trial(options, target, seat, log);
+  }
+
+  /** Let a trial try, with another beside it if it is slow and hedged; the one that commits, or undefined. */
+  async #tried(trial: Trial<Request, Event>, at: number): Promise<Trial<Request, Event> | undefined> {
+    const { hedgeAfterMs } = this.#plan;
+    if (hedgeAfterMs === undefined) {
       try {
-        for await (const event of attempt(operation, target, request, context, recordOf(target.provider.name), log)) {
-          if (operation.isFirst(event)) answered = begin(operation, event, target, context);
-          if (operation.isLast(event)) {
-            const cost = costOf(operation.usageOf(event), target.priceOf(answered));
-            operation.end(event, { cost, attempts, durationMs: performance.now() - began });
-          }
-          if (committed) {
-            yield event;
-            continue;
-          }
-          committed = operation.commits(event);
-          if (committed || !operation.isEmpty(event, held)) held.push(event);
-          if (committed) yield* held.splice(0);
-        }
-        return;
+        await trial.commit();
+        return trial;
       } catch (cause) {
-        const error = judge(GatewayError.from(cause), target);
-        firstFailure ??= error;
-        soonestMs = Math.min(soonestMs, error.retryAfterMs ?? Number.POSITIVE_INFINITY);
-        if (committed || error.row.elsewhere === 'no') throw withAttempts(error, attempts);
-        refusedWindow = error.reason === 'context_length' ? (target.contextWindow ?? 0) : undefined;
+        this.#failed(trial, at, GatewayError.from(cause));
+        return undefined;
       }
     }
-    const failure = firstFailure ?? new GatewayError('no_provider_available', 'no target is left');
-    if (Number.isFinite(soonestMs)) failure.retryAfterMs = soonestMs;
-    throw withAttempts(failure, attempts);
-  };
+    const places = new Map([[trial, at]]);
+    const { budget } = this.#at(at).guard;
+    const second = () => this.#hedge(budget, (other, place) => places.set(other, place));
+    const { winner, failures } = await race(trial, second, hedgeAfterMs, (error) => !isTriedElsewhere(error));
+    for (const { racer, error } of failures) {
+      await racer.end();
+      if (!winner) this.#failed(racer, places.get(racer) ?? at, error);
+    }
+    return winner;
+  }
+
+  /** Begin the next target beside the present one, if one may be asked now and the present one's budget allows. */
+  #hedge(
+    budget: RetryBudget,
+    begun: (trial: Trial<Request, Event>, at: number) => void,
+  ): Trial<Request, Event> | undefined {
+    for (let at = this.#course.takeHedge(); at !== undefined; at = this.#course.takeHedge()) {
+      const { guard, target } = this.#at(at);
+      const refusal = guard.refusal();
+      if (refusal) {
+        this.#passOver(at, refusal, false);
+        continue;
+      }
+      const seat = budget.spend() ? guard.enter(this.#context.streaming, target.limits) : undefined;
+      if (!(seat instanceof Seat)) {
+        this.#course.untake(at);
+        return undefined;
+      }
+      const trial = this.#begin(at, seat, true);
+      begun(trial, at);
+      return trial;
+    }
+    return undefined;
+  }
+
+  /** Take note of a failure, and end the call with it if nobody else may be asked. */
+  #failed(trial: Trial<Request, Event>, at: number, cause: GatewayError): void {
+    const error = judge(cause, trial.target);
+    this.#course.failed(at, error);
+    if (error.unsupported) {
+      trial.log.outcome = AttemptOutcome.SKIPPED;
+      this.#context.tally.tries--;
+    }
+    this.#errors.push(error);
+    if (!isTriedElsewhere(error)) throw error;
+  }
+
+  /** Where only a place is missing the target may still be waited for: then `hasWaited` tells that this was in vain. */
+  #passOver(at: number, refusal: Refusal, hasWaited: boolean): void {
+    const { target } = this.#at(at);
+    this.#course.passedOver(at, refusal);
+    this.#refused.set(at, { target, refusal });
+    if (refusal.busy && !hasWaited) return;
+    this.#attempts.push({ ...openLog(target), outcome: AttemptOutcome.SKIPPED, reason: reasonOf(refusal) });
+  }
+
+  #failure(): GatewayError {
+    const failure = failureOf(this.#errors, [...this.#refused.values()]);
+    failure.retriesSpent = this.#course.retriesSpent;
+    return failure;
+  }
+
+  /** The error, with every attempt. */
+  told(error: GatewayError): GatewayError {
+    error.attempts = this.#attempts;
+    return error;
+  }
+
+  /** Write into the first and the last event what the gateway knows. */
+  stamped(event: Event, target: Target): Event {
+    const operation = this.#operation;
+    if (operation.isFirst(event)) {
+      this.#answered = operation.begin(event, {
+        id: operation.idPrefix + newId(),
+        requestId: this.#context.requestId,
+        provider: target.provider.name,
+        model: target.model,
+        createdAt: timestampOf(Date.now()),
+      });
+    }
+    if (operation.isLast(event)) {
+      const cost = costOf(operation.usageOf(event), target.priceOf(this.#answered));
+      operation.end(event, { cost, attempts: this.#attempts, durationMs: performance.now() - this.#began });
+    }
+    return event;
+  }
+
+  #at(at: number): { target: Target; guard: TargetGuard } {
+    const target = this.#plan.targets[at];
+    const guard = this.#guards[at];
+    if (!target || !guard) throw new Error(`there is no target ${at}`);
+    return { target, guard };
+  }
+}
+
+/** What another provider may take, or another target may do better, by the error table. */
+function isTriedElsewhere(error: GatewayError): boolean {
+  return error.unsupported || error.row.elsewhere !== 'no';
 }
 
 /** A 404 for a model that only the caller names is the caller's mistake; for one that is configured it is ours. */
@@ -78,32 +267,6 @@ function judge(error: GatewayError, { provider, model, listed }: Target): Gatewa
     provider: provider.name,
     violations: [{ field: 'model', description: message }],
     cause: error,
-  });
-}
-
-/** An unknown window may be large enough. */
-function isLarger(window: number | undefined, refused: number): boolean {
-  return window === undefined || window > refused;
-}
-
-function withAttempts(error: GatewayError, attempts: readonly Attempt[]): GatewayError {
-  error.attempts = attempts;
-  return error;
-}
-
-/** Complete the first event; tells which model answers. */
-function begin<Request, Event>(
-  operation: Operation<Request, Event>,
-  event: Event,
-  target: Target,
-  context: CallContext,
-): string {
-  return operation.begin(event, {
-    id: operation.idPrefix + newId(),
-    requestId: context.requestId,
-    provider: target.provider.name,
-    model: target.model,
-    createdAt: timestampOf(Date.now()),
   });
 }
 

@@ -37,6 +37,8 @@ export interface Operation<Request, Event> {
   commits(event: Event): boolean;
   /** Whether the event says nothing beside those before it, and may be dropped while no target is bound. */
   isEmpty(event: Event, before: readonly Event[]): boolean;
+  /** About how many characters or bytes it brings. */
+  sizeOf(event: Event): number;
   isFirst(event: Event): boolean;
   isLast(event: Event): boolean;
   /** What has been consumed so far, if the event says. */
@@ -51,6 +53,7 @@ export const completions: Operation<CompletionRequest, CompletionEvent> = {
   ask: (provider, request, call) => provider.complete(request, call),
   commits,
   isEmpty,
+  sizeOf,
   isFirst: ({ event }) => event.case === 'started',
   isLast: ({ event }) => event.case === 'finished',
   usageOf: ({ event }) =>
@@ -78,11 +81,34 @@ function isEmpty({ event }: CompletionEvent, before: readonly CompletionEvent[])
   );
 }
 
+/** What an event weighs that brings no content. */
+const FRAME_SIZE = 100;
+
+function sizeOf({ event }: CompletionEvent): number {
+  switch (event.case) {
+    case 'textDelta':
+    case 'reasoningDelta':
+    case 'refusalDelta':
+      return FRAME_SIZE + event.value.text.length;
+    case 'toolCallDelta':
+      return FRAME_SIZE + event.value.arguments.length;
+    case 'extra':
+      return FRAME_SIZE + event.value.json.length;
+    case 'mediaDelta': {
+      const source = event.value.media.value?.source;
+      return FRAME_SIZE + (source?.case === 'data' ? source.value.byteLength : 0);
+    }
+    default:
+      return FRAME_SIZE;
+  }
+}
+
 export const embeddings: Operation<EmbeddingRequest, EmbeddingResult> = {
   idPrefix: 'embd-',
   ask: (provider, request, call) => provider.embed(request, call),
   commits: () => true,
   isEmpty: () => false,
+  sizeOf: () => 0,
   isFirst: () => true,
   isLast: () => true,
   usageOf: (result) => result.usage,

@@ -29,6 +29,22 @@ export interface AttemptLimits {
   readonly firstTokenMs: number;
   /** Between two events of a stream. */
   readonly idleMs: number;
+  /** What is slow, though it is no failure: to the first content of a stream. */
+  readonly slowFirstTokenMs: number;
+  /** The same for a whole answer that is not streamed. */
+  readonly slowUnaryMs: number;
+}
+
+/** What a model can do; what is unset is unknown. */
+export interface Capabilities {
+  /** Call tools. */
+  readonly tools?: boolean;
+  /** Read images. */
+  readonly vision?: boolean;
+  /** Keep to a JSON schema. */
+  readonly jsonSchema?: boolean;
+  /** Reason before it answers. */
+  readonly reasoning?: boolean;
 }
 
 /** A provider with one model: somewhere a call can go. */
@@ -40,6 +56,13 @@ export interface Target {
   readonly priceOf: (answered: string) => Price | undefined;
   /** The most tokens of prompt and answer together; undefined: unknown. */
   readonly contextWindow: number | undefined;
+  /** The most tokens of one answer; undefined: unknown. */
+  readonly maxOutputTokens: number | undefined;
+  readonly capabilities: Capabilities | undefined;
+  /** Quality score, 0 to 1; undefined: unknown. */
+  readonly quality: number | undefined;
+  /** Its share under the strategies that have shares. */
+  readonly weight: number;
   readonly limits: AttemptLimits;
   /** Whether the configuration or the provider itself names the model; if not, only the caller does. */
   readonly listed: boolean;

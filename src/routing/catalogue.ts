@@ -1,6 +1,6 @@
 import type { ListedModel, Provider } from '../providers/provider.ts';
-import type { Price, Rates } from '../providers/target.ts';
-import { type Capabilities, type ListName, type PublishedModel, priceAt, publishedModel } from './published-models.ts';
+import type { Capabilities, Price, Rates } from '../providers/target.ts';
+import { type ListName, type PublishedModel, priceAt, publishedModel } from './published-models.ts';
 
 /** What the gateway knows of a model at a provider. */
 export interface ModelFacts {
@@ -54,6 +54,8 @@ export class Catalogue {
   readonly #listed = new Map<string, { at: number; models: ReadonlyMap<string, ListedModel> }>();
   readonly #asking = new Map<string, Promise<void>>();
   readonly #published = new Map<string, PublishedModel | undefined>();
+  /** Changes whenever something else may be known of models. */
+  version = 0;
 
   constructor(options: CatalogueOptions) {
     this.#options = options;
@@ -156,6 +158,7 @@ export class Catalogue {
       () => this.#listed.get(provider.name)?.models ?? new Map<string, ListedModel>(),
     );
     this.#listed.set(provider.name, { at: performance.now(), models });
+    this.version++;
   }
 }
 

@@ -1,17 +1,5 @@
-import type { Price } from '../providers/target.ts';
+import type { Capabilities, Price } from '../providers/target.ts';
 import snapshot from './published-models.json' with { type: 'json' };
-
-/** What a model can do; what is unset is unknown. */
-export interface Capabilities {
-  /** Call tools. */
-  readonly tools?: boolean;
-  /** Read images. */
-  readonly vision?: boolean;
-  /** Keep to a JSON schema. */
-  readonly jsonSchema?: boolean;
-  /** Reason before it answers. */
-  readonly reasoning?: boolean;
-}
 
 /** A model as it is published; what is unset is unknown. */
 export interface PublishedModel {

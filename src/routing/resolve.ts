@@ -1,4 +1,4 @@
-import type { CallOptions } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CallOptions, RoutingStrategy } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -10,7 +10,13 @@ export interface Route {
   /** The name; a `*` stands for any text. */
   readonly model: string;
   /** An empty model is the provider's default; under a wildcard, the name asked for. */
-  readonly targets: readonly { readonly provider: string; readonly model: string }[];
+  readonly targets: readonly {
+    readonly provider: string;
+    readonly model: string;
+    readonly weight?: number | undefined;
+  }[];
+  /** How its targets are put in order; undefined: as elsewhere. */
+  readonly strategy?: RoutingStrategy | undefined;
   /** What calls on it may take, in milliseconds; undefined: as elsewhere. */
   readonly totalMs?: number | undefined;
   readonly unaryMs?: number | undefined;
@@ -22,7 +28,24 @@ export interface Route {
 export interface Candidate {
   readonly provider: Provider;
   readonly model: string;
+  /** Its share under the strategies that have shares. */
+  readonly weight: number;
 }
+
+/** Where a name leads. */
+export interface Resolution {
+  /** Undefined: it is no name of the configuration. */
+  readonly route: Route | undefined;
+  /** The provider that the call prefers; empty: none, or none that is here. */
+  readonly preferred: string;
+  /** Whether others may be tried when the first target fails. */
+  readonly fallback: boolean;
+  /** In the configured order; at least one. */
+  readonly candidates: readonly Candidate[];
+}
+
+/** Told of each candidate that is left out. */
+export type LeaveOut = (candidate: Candidate, why: 'not_permitted' | 'unavailable' | 'fallback_off') => void;
 
 /** What names mean at the moment of a call. */
 export interface Names {
@@ -56,45 +79,45 @@ export function routeOf(routes: readonly Route[], model: string): Route | undefi
  * Names are looked up as alias, exact id, `provider/model`. Empty or `auto`: every provider's default model. An id that nobody
  * lists goes upstream only to a provider that the call names.
  */
-export function candidatesFor(names: Names, asked: string, preferred: string): Candidate[] {
+function candidatesFor(names: Names, asked: string, preferred: string, route: Route | undefined): Candidate[] {
   const { providers } = names;
   if (asked === '' || asked === 'auto') {
     return providers.filter(({ defaultModel }) => defaultModel !== '').map(withDefault);
   }
-  const route = routeOf(names.routes, asked);
   if (route) return candidatesOf(route, asked, providers);
   const listing = providers.filter((provider) => names.lists(provider, asked));
   const explicit = providers.find(({ name }) => name === preferred);
   if (explicit && !listing.includes(explicit) && !asked.startsWith(`${explicit.name}/`)) listing.unshift(explicit);
-  if (listing.length > 0) return listing.map((provider) => ({ provider, model: asked }));
+  if (listing.length > 0) return listing.map((provider) => ({ provider, model: asked, weight: 1 }));
   const owner = providers.find(({ name }) => asked.startsWith(`${name}/`) && asked.length > name.length + 1);
-  return owner ? [{ provider: owner, model: asked.slice(owner.name.length + 1) }] : [];
+  return owner ? [{ provider: owner, model: asked.slice(owner.name.length + 1), weight: 1 }] : [];
 }
 
 function withDefault(provider: Provider): Candidate {
-  return { provider, model: provider.defaultModel };
+  return { provider, model: provider.defaultModel, weight: 1 };
 }
 
 function candidatesOf(route: Route, asked: string, providers: readonly Provider[]): Candidate[] {
   const ofWildcard = route.model.includes('*') ? asked : '';
   return route.targets.flatMap((target) => {
     const provider = providers.find(({ name }) => name === target.provider);
-    return provider ? [{ provider, model: target.model || ofWildcard || provider.defaultModel }] : [];
+    const { weight = 1 } = target;
+    return provider ? [{ provider, model: target.model || ofWildcard || provider.defaultModel, weight }] : [];
   });
 }
 
 /**
- * The targets that a call may use, first the one to try first. Throws where there is none, and says why.
+ * The candidates that a call may use. Throws where there is none, and says why.
  *
- * A preferred provider goes first; without fallback only the first target is left, and a preferred provider that cannot serve
- * is not replaced.
+ * Without fallback a preferred provider that cannot serve is not replaced.
  */
 export function resolve(
   names: Names,
   asked: string,
   options: CallOptions | undefined,
   principal: Principal,
-): Candidate[] {
+  leaveOut: LeaveOut = () => {},
+): Resolution {
   const fallback = options?.fallback ?? names.fallback;
   let preferred = options?.provider ?? '';
   if (preferred !== '' && !names.providers.some(({ name }) => name === preferred)) {
@@ -102,30 +125,41 @@ export function resolve(
     if (!fallback || !names.common.has(preferred)) throw unknownProvider(names, preferred);
     preferred = '';
   }
-  let candidates = candidatesFor(names, asked, preferred);
-  if (candidates.length === 0)
-    throw asked === '' || asked === 'auto' ? nothingServes(names) : unknownModel(names, asked);
-  candidates = candidates.filter((candidate) => isPermitted(principal, asked, candidate));
-  if (candidates.length === 0) {
+  const isAny = asked === '' || asked === 'auto';
+  const route = isAny ? undefined : routeOf(names.routes, asked);
+  const all = candidatesFor(names, asked, preferred, route);
+  if (all.length === 0) throw isAny ? nothingServes(names) : unknownModel(names, asked);
+  const permitted = all.filter(
+    (candidate) => isPermitted(principal, asked, candidate) || left(candidate, 'not_permitted'),
+  );
+  if (permitted.length === 0) {
     throw new GatewayError(
       'permission_denied',
       `the key "${principal.name}" may not use the model "${asked || 'auto'}"`,
     );
   }
-  if (preferred !== '') candidates = inFront(candidates, preferred);
-  if (preferred !== '' && !fallback) candidates = candidates.filter(({ provider }) => provider.name === preferred);
-  const usable = candidates.filter(({ provider }) => provider.unavailable === undefined);
-  if (usable.length === 0) throw unavailable(candidates, preferred);
-  return fallback ? usable : usable.slice(0, 1);
-}
+  const wanted =
+    preferred === '' || fallback
+      ? permitted
+      : permitted.filter((candidate) => candidate.provider.name === preferred || left(candidate, 'fallback_off'));
+  const candidates = wanted.filter(
+    (candidate) => candidate.provider.unavailable === undefined || left(candidate, 'unavailable'),
+  );
+  if (candidates.length === 0) throw unavailable(wanted, preferred);
+  return { route, preferred, fallback, candidates };
 
-function inFront(candidates: readonly Candidate[], preferred: string): Candidate[] {
-  const isPreferred = ({ provider }: Candidate) => provider.name === preferred;
-  return [...candidates.filter(isPreferred), ...candidates.filter((candidate) => !isPreferred(candidate))];
+  function left(candidate: Candidate, why: Parameters<LeaveOut>[1]): boolean {
+    leaveOut(candidate, why);
+    return false;
+  }
 }
 
 /** Whether a key may use a candidate by the name it was asked for, as `provider/model`, or by its id. */
-export function isPermitted(principal: Principal, asked: string, { provider, model }: Candidate): boolean {
+export function isPermitted(
+  principal: Principal,
+  asked: string,
+  { provider, model }: Pick<Candidate, 'provider' | 'model'>,
+): boolean {
   if (principal.models.length === 0) return true;
   const namings = [asked, `${provider.name}/${model}`, model];
   return principal.models.some((pattern) => namings.some((name) => name !== '' && fits(pattern, name)));

@@ -1,5 +1,5 @@
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
-import type { CallContext, Layer } from '../completion.ts';
+import { type CallContext, type Layer, triesIn } from '../completion.ts';
 import { GatewayError, type Reason } from '../errors.ts';
 import type { WriteCall } from './logger.ts';
 
@@ -80,7 +80,7 @@ function lineOf(request: { readonly model: string }, context: CallContext, endin
     provider: answering?.provider ?? failure?.provider,
     model: answering?.model,
     outcome,
-    attempts: attempts.length,
+    attempts: triesIn(attempts),
     tried: attempts.length > 1 || failure ? attempts.map(inWords) : undefined,
     first_ms: rounded(ending.firstMs),
     duration_ms: rounded(performance.now() - ending.began),
@@ -92,7 +92,8 @@ function lineOf(request: { readonly model: string }, context: CallContext, endin
 }
 
 function inWords({ provider, model, outcome, reason }: Attempt): string {
-  return `${provider}/${model}: ${outcome === AttemptOutcome.SUCCEEDED ? 'ok' : reason || 'cancelled'}`;
+  const how = outcome === AttemptOutcome.SUCCEEDED ? 'ok' : reason || 'cancelled';
+  return `${provider}/${model}: ${outcome === AttemptOutcome.SKIPPED ? 'skipped, ' : ''}${how}`;
 }
 
 function rounded(ms: number | undefined): number | undefined {

@@ -2,10 +2,14 @@ import { create } from '@bufbuild/protobuf';
 import { pino } from 'pino';
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { CompletionRequestSchema, Role } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { BreakerSettings } from '../../src/attempt/circuit-breaker.ts';
+import { Guards } from '../../src/attempt/guards.ts';
+import { noLimits, type ProviderLimits } from '../../src/attempt/provider-guard.ts';
 import type { CallContext } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { Provider, ProviderCall } from '../../src/providers/provider.ts';
 import type { Target } from '../../src/providers/target.ts';
+import { Observations } from '../../src/routing/observations.ts';
 import type { StopSignal } from '../../src/stop.ts';
 
 /** A step of a scripted answer: an event, a failure, or waiting until the attempt is aborted. */
@@ -54,9 +58,38 @@ export function targetOf(provider: Provider, more: Partial<Target> = {}): Target
     priceOf: () => undefined,
     contextWindow: undefined,
     listed: true,
-    limits: { unaryMs: 60_000, firstTokenMs: 30_000, idleMs: 30_000 },
+    maxOutputTokens: undefined,
+    capabilities: undefined,
+    quality: undefined,
+    weight: 1,
+    limits: { unaryMs: 60_000, firstTokenMs: 30_000, idleMs: 30_000, slowFirstTokenMs: 15_000, slowUnaryMs: 30_000 },
     ...more,
   };
+}
+
+/** Guards that let everything pass until ten calls have failed, as the defaults have it. */
+export function guardsFor(
+  observations = new Observations(),
+  breaker: Partial<BreakerSettings> = {},
+  limits: ProviderLimits = noLimits,
+): Guards {
+  const settings = {
+    windowMs: 30_000,
+    minCalls: 10,
+    failureRatio: 0.5,
+    slowCallRatio: 0.8,
+    openForMs: 5_000,
+    maxOpenForMs: 120_000,
+    halfOpenCalls: 3,
+    trialMs: 60_000,
+    ...breaker,
+  };
+  return new Guards({
+    settings: { breaker: settings, budgetRatio: 0.2 },
+    limitsOf: () => limits,
+    recordOf: (provider, model) => observations.attemptsAt(provider, model),
+    clock: { now: () => performance.now(), wall: Date.now, random: () => 0.5 },
+  });
 }
 
 export function contextOf(more: Partial<CallContext> = {}): CallContext {
@@ -68,6 +101,7 @@ export function contextOf(more: Partial<CallContext> = {}): CallContext {
     signal: new AbortController().signal,
     deadline: Number.POSITIVE_INFINITY,
     ends: [],
+    tally: { tries: 0 },
     log: pino({ level: 'silent' }),
     ...more,
   };

@@ -14,8 +14,8 @@ import {
 } from '../../src/completion.ts';
 import { GatewayError, type Reason } from '../../src/errors.ts';
 import type { Price, Target } from '../../src/providers/target.ts';
-import { ProviderRecord } from '../../src/routing/observations.ts';
-import { contextOf, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
+import { Observations } from '../../src/routing/observations.ts';
+import { contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
 const consumed = {
   $typeName: 'llmgateway.v1.Usage' as const,
@@ -33,14 +33,21 @@ const answer = (text: string): Step[] => [
 const failure = (reason: Reason) => new GatewayError(reason, `made up: ${reason}`);
 
 function run(targets: readonly Target[], context = contextOf()) {
-  const records = new Map<string, ProviderRecord>();
-  const recordOf = (name: string) => {
-    const record = records.get(name) ?? new ProviderRecord();
-    records.set(name, record);
-    return record;
+  const observations = new Observations();
+  const guards = guardsFor(observations);
+  const plan = {
+    targets,
+    attemptsPerTarget: 1,
+    attempts: 10,
+    baseDelayMs: 1,
+    maxDelayMs: 10,
+    waitWhenLimited: false,
+    hedgeAfterMs: undefined,
+    buffered: false,
   };
-  const complete = firstToCommit(completions, { targetsFor: () => targets, recordOf });
-  return { events: complete(requestOf(), context), records };
+  const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
+  const complete = firstToCommit(completions, { planFor: () => plan, guardOf, random: () => 0.5 });
+  return { events: complete(requestOf(), context), recordOf: (name: string) => observations.of(name) };
 }
 
 async function all(events: AsyncIterable<CompletionEvent>): Promise<CompletionEvent[]> {
@@ -123,7 +130,7 @@ describe('first to commit', () => {
   });
 
   it('fails with the first cause and every attempt when all fail', async () => {
-    const { events, records } = run([
+    const { events, recordOf } = run([
       targetOf(scripted('one', [failure('provider_rate_limited')])),
       targetOf(scripted('two', [failure('provider_unavailable')])),
     ]);
@@ -133,7 +140,7 @@ describe('first to commit', () => {
       'provider_rate_limited',
       'provider_unavailable',
     ]);
-    expect(records.get('two')?.lastErrorReason).toBe('provider_unavailable');
+    expect(recordOf('two').lastErrorReason).toBe('provider_unavailable');
   });
 
   it('tells the soonest hope when all are limited', async () => {
@@ -189,20 +196,20 @@ describe('first to commit', () => {
     const controller = new AbortController();
     const second = scripted('two', answer('hi'));
     const first = scripted('one', [started('m'), 'hang']);
-    const { events, records } = run([targetOf(first), targetOf(second)], contextOf({ signal: controller.signal }));
+    const { events, recordOf } = run([targetOf(first), targetOf(second)], contextOf({ signal: controller.signal }));
     const reading = all(events);
     await vi.waitFor(() => expect(first.asked).toBe(1));
     controller.abort(new GatewayError('cancelled', 'the caller left'));
     await expect(reading).rejects.toMatchObject({ reason: 'cancelled' });
     expect([second.asked, first.closed]).toEqual([0, 1]);
-    expect(records.get('one')).toMatchObject({ active: 0, lastError: undefined, lastSuccess: undefined });
+    expect(recordOf('one')).toMatchObject({ active: 0, lastError: undefined, lastSuccess: undefined });
   });
 
   it('closes the provider when the reader stops reading', async () => {
     const first = scripted('one', answer('hi'));
-    const { events, records } = run([targetOf(first)]);
+    const { events, recordOf } = run([targetOf(first)]);
     for await (const _ of events) break;
     expect(first.closed).toBe(1);
-    expect(records.get('one')?.active).toBe(0);
+    expect(recordOf('one').active).toBe(0);
   });
 });

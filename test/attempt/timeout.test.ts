@@ -4,21 +4,23 @@ import { attempt } from '../../src/attempt/attempt.ts';
 import { deadline } from '../../src/attempt/deadline.ts';
 import { heartbeats } from '../../src/attempt/heartbeat.ts';
 import { completions } from '../../src/attempt/operation.ts';
+import { Seat } from '../../src/attempt/target-guard.ts';
 import { choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
-import { ProviderRecord } from '../../src/routing/observations.ts';
 import { Stop } from '../../src/stop.ts';
-import { aborted, contextOf, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
+import { aborted, contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
 afterEach(() => void vi.useRealTimers());
 
-const limits = { unaryMs: 6000, firstTokenMs: 3000, idleMs: 1000 };
+const limits = { unaryMs: 6000, firstTokenMs: 3000, idleMs: 1000, slowFirstTokenMs: 1500, slowUnaryMs: 3000 };
 
 function start(steps: readonly Step[], streaming = true) {
   const log = { outcome: AttemptOutcome.UNSPECIFIED, reason: '' } as Attempt;
   const target = targetOf(scripted('one', steps), { limits });
   const context = contextOf({ streaming });
-  return attempt(completions, target, requestOf(), context, new ProviderRecord(), log);
+  const seat = guardsFor().of('one', 'm').enter(streaming, limits);
+  if (!(seat instanceof Seat)) throw new Error(seat.words);
+  return attempt(completions, target, requestOf(), context, seat, log);
 }
 
 /** The failure of an attempt after so much time, in which nothing else happens. */

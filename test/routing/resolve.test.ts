@@ -1,8 +1,11 @@
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import { CallOptionsSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { CompletionRequestSchema, RoutingStrategy } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { Principal } from '../../src/completion.ts';
-import { type Names, type Route, resolve, routeOf } from '../../src/routing/resolve.ts';
+import { Catalogue } from '../../src/routing/catalogue.ts';
+import { Observations } from '../../src/routing/observations.ts';
+import { type Names, type Route, routeOf } from '../../src/routing/resolve.ts';
+import { Router } from '../../src/routing/router.ts';
 import { fits } from '../../src/routing/wildcard.ts';
 import { scripted } from '../attempt/fake-provider.ts';
 
@@ -31,14 +34,25 @@ const names: Names = {
   fallback: true,
 };
 
+const limits = { unaryMs: 1, firstTokenMs: 1, idleMs: 1, slowFirstTokenMs: 1, slowUnaryMs: 1 };
+const router = new Router({
+  names,
+  catalogue: new Catalogue({ providers: () => [], models: [], listOf: () => undefined, freshMs: 1, timeoutMs: 1 }),
+  observations: new Observations(),
+  strategy: RoutingStrategy.FAILOVER,
+  limitsOf: () => limits,
+  random: () => 0.5,
+});
+
 function targets(
   model: string,
   options: { provider?: string; fallback?: boolean } = {},
   principal = anybody,
 ): string[] {
-  return resolve(names, model, create(CallOptionsSchema, options), principal).map(
-    ({ provider, model: id }) => `${provider.name}:${id}`,
-  );
+  const request = create(CompletionRequestSchema, { model, options });
+  const resolved = router.resolveNow(request, principal);
+  const ordered = router.order(resolved, request, { streaming: true, admits: () => true });
+  return ordered.map(({ provider, model: id }) => `${provider.name}:${id}`);
 }
 
 describe('choosing a model', () => {

@@ -1,5 +1,5 @@
 import type { Completion } from '../../../gen/llmgateway/v1/completion_pb.ts';
-import { collect, type Principal } from '../../completion.ts';
+import { collect, type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
 import { readJsonBody } from './body.ts';
@@ -53,6 +53,6 @@ async function carryOut(
   const completion = await collect(events);
   exchange.answer(200, door.answer(completion, chat, exchange), {
     ...answeringHeaders(completion, chat.nameOf),
-    'x-gateway-attempts': completion.attempts.length,
+    'x-gateway-attempts': triesIn(completion.attempts),
   });
 }

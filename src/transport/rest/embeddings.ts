@@ -5,7 +5,7 @@ import type {
   EmbeddingRequest,
   EmbeddingResult,
 } from '../../../gen/llmgateway/v1/embedding_service_pb.ts';
-import type { Principal } from '../../completion.ts';
+import { type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
 import { readJsonBody } from './body.ts';
@@ -64,7 +64,7 @@ export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependen
       const result = await only(gateway.embed(request, call.context));
       exchange.answer(200, embeddingsJson(result, base64), {
         ...answeringHeaders(result, nameOf),
-        'x-gateway-attempts': result.attempts.length,
+        'x-gateway-attempts': triesIn(result.attempts),
       });
     } catch (cause) {
       throw cause instanceof GatewayError ? renamed(cause, nameOf) : cause;

@@ -1,5 +1,6 @@
 import type { Attempt } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { AttemptOutcome } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import { triesIn } from '../../completion.ts';
 import { GatewayError, type Reason } from '../../errors.ts';
 import { ACCEPTED_ENCODINGS } from './body.ts';
 import type { Family, Headers } from './exchange.ts';
@@ -32,7 +33,7 @@ export function errorHeaders(error: GatewayError): Headers {
   if (reason === 'unauthenticated') headers['www-authenticate'] = 'Bearer';
   if (reason === 'unsupported_media_type') headers['accept-encoding'] = ACCEPTED_ENCODINGS;
   if (error.provider) headers['x-selected-provider'] = error.provider;
-  if (error.attempts.length > 0) headers['x-gateway-attempts'] = error.attempts.length;
+  if (error.attempts.length > 0) headers['x-gateway-attempts'] = triesIn(error.attempts);
   if (retryAfterMs !== undefined) {
     headers['retry-after'] = Math.ceil(retryAfterMs / 1000);
     headers['retry-after-ms'] = Math.ceil(retryAfterMs);

@@ -57,7 +57,7 @@ export async function streamAnswer(
       const result = await iterator.next();
       if (result.done || exchange.left) break;
       const event = result.value;
-      if (!response.headersSent) response.writeHead(200, exchange.headers(headersOf(event, options)));
+      if (!response.headersSent) response.writeHead(200, exchange.headers(headersOf(event, call, options)));
       if (event.event.case === 'heartbeat') writer.write(PING);
       else {
         const frames = frameWriter.frames(event);
@@ -78,9 +78,10 @@ export async function streamAnswer(
   exchange.cutIfUnread();
 }
 
-function headersOf({ event }: CompletionEvent, { nameOf }: StreamOptions): Headers {
+function headersOf({ event }: CompletionEvent, { context }: OpenCall, { nameOf }: StreamOptions): Headers {
   if (event.case !== 'started') return eventStreamHeaders;
-  return { ...eventStreamHeaders, ...answeringHeaders(event.value, nameOf) };
+  const attempts = { 'x-gateway-attempts': context.tally.tries };
+  return { ...eventStreamHeaders, ...answeringHeaders(event.value, nameOf), ...attempts };
 }
 
 /** The headers that tell who answers, and which fields of the request were left out. */

@@ -6,7 +6,7 @@ import type {
   CreateCompletionResponse,
   StreamCompletionResponse,
 } from '../../../gen/llmgateway/v1/completion_service_pb.ts';
-import { collect } from '../../completion.ts';
+import { collect, triesIn } from '../../completion.ts';
 import type { DoorDependencies } from '../call.ts';
 import { beginCall } from './arrival.ts';
 
@@ -30,8 +30,11 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
       const call = beginCall(context, request.options, dependencies, true);
       try {
         for await (const event of gateway.complete(request, call.context)) {
-          if (event.event.case === 'started') tellOrigin(context, event.event.value);
-          else if (event.event.case === 'finished') tellAttempts(context.responseTrailer, event.event.value);
+          if (event.event.case === 'started') {
+            tellOrigin(context, event.event.value);
+            context.responseHeader.set('x-gateway-attempts', String(call.context.tally.tries));
+          }
+          if (event.event.case === 'finished') tellAttempts(context.responseTrailer, event.event.value);
           yield { $typeName: 'llmgateway.v1.StreamCompletionResponse', event } satisfies StreamCompletionResponse;
         }
       } finally {
@@ -52,7 +55,7 @@ export function tellOrigin(
 
 /** Say how many targets were tried. */
 export function tellAttempts(headers: Headers, { attempts }: { attempts: readonly Attempt[] }): void {
-  headers.set('x-gateway-attempts', String(attempts.length));
+  headers.set('x-gateway-attempts', String(triesIn(attempts)));
 }
 
 /** The answer, and once more what most programs want of it: words and tool calls of the first choice. */

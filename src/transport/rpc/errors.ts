@@ -1,5 +1,4 @@
 import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import {
   BadRequestSchema,
@@ -9,7 +8,9 @@ import {
   RetryInfoSchema,
 } from '../../../gen/google/rpc/error_details_pb.ts';
 import { CallFailureSchema } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import { triesIn } from '../../completion.ts';
 import { GatewayError, type Reason } from '../../errors.ts';
+import { durationOf } from '../../time.ts';
 import type { Arrival } from './arrival.ts';
 
 type Detail = { desc: DescMessage; value: MessageInitShape<DescMessage> };
@@ -26,7 +27,7 @@ function detail<Desc extends DescMessage>(desc: Desc, value: MessageInitShape<De
 export function toConnectError(error: GatewayError, { requestId, principal }: Arrival, fieldPrefix = ''): ConnectError {
   const { reason, message, retryAfterMs, provider, attempts } = error;
   const details = [...described(error, requestId)];
-  if (retryAfterMs !== undefined) details.push(detail(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) }));
+  if (retryAfterMs !== undefined) details.push(detail(RetryInfoSchema, { retryDelay: durationOf(retryAfterMs) }));
   if (error.violations.length > 0) {
     const fieldViolations = error.violations.map(({ field, description }) => ({
       field: `${fieldPrefix}${field}`,
@@ -40,9 +41,13 @@ export function toConnectError(error: GatewayError, { requestId, principal }: Ar
   }
   details.push(detail(CallFailureSchema, { reason, attempts: [...attempts], requestId }));
   const metadata = new Headers();
-  if (retryAfterMs !== undefined) metadata.set('retry-after', String(Math.ceil(retryAfterMs / 1000)));
+  if (retryAfterMs !== undefined) {
+    metadata.set('retry-after', String(Math.ceil(retryAfterMs / 1000)));
+    // What gRPC clients read that retry by themselves (A6).
+    metadata.set('grpc-retry-pushback-ms', String(Math.ceil(retryAfterMs)));
+  }
   if (provider !== undefined) metadata.set('x-selected-provider', provider);
-  if (attempts.length > 0) metadata.set('x-gateway-attempts', String(attempts.length));
+  if (attempts.length > 0) metadata.set('x-gateway-attempts', String(triesIn(attempts)));
   if (reason === 'unauthenticated') metadata.set('www-authenticate', 'Bearer');
   return new ConnectError(message, error.row.code, metadata, details, error);
 }

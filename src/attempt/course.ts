@@ -1,0 +1,184 @@
+import type { GatewayError } from '../errors.ts';
+import { backoffMs } from './backoff.ts';
+import type { Refusal } from './target-guard.ts';
+
+/** How often, and after which waits, a call is tried. */
+export interface RetryPolicy {
+  /** Attempts at one target. */
+  readonly attemptsPerTarget: number;
+  /** Attempts in all. */
+  readonly attempts: number;
+  readonly baseDelayMs: number;
+  readonly maxDelayMs: number;
+  /** Whether to wait for a limited target rather than to go on to the next one. */
+  readonly waitWhenLimited: boolean;
+}
+
+/** What the course of a call has to know of a target. */
+export interface Stage {
+  readonly contextWindow: number | undefined;
+  /** Takes a retry from the target's budget, if one is left. */
+  readonly spend: () => boolean;
+}
+
+/** What to do next: try a target, wait for a place at one, or give up. */
+export type Step =
+  | { readonly kind: 'try'; readonly at: number; readonly afterMs: number; readonly retry: boolean }
+  | { readonly kind: 'queue'; readonly at: number }
+  | { readonly kind: 'end' };
+
+/** A limited provider is not waited for any longer than this. */
+const LONGEST_WAIT_MS = 5_000;
+/** Not to wake up just before the time that was named. */
+const MARGIN_MS = 5;
+
+/**
+ * Decides where a call goes next, from how its attempts have ended so far. Pure but for the budgets it spends.
+ *
+ * - A target that failed by itself (5xx, a reset, an answer that makes no sense) is asked once more after a backoff, but never in
+ *   place of one that has not been asked yet.
+ * - Everything else that may be tried elsewhere goes to the next target at once: nothing is waited for while somebody is left.
+ * - When all have been asked, those that may recover soon are asked again: after a backoff, or after the wait they named if it is
+ *   at most 5 s. Never after a timeout: what was silent once is not waited for twice.
+ * - Asking a target again takes from its budget; going on to another one takes nothing.
+ */
+export class Course {
+  readonly #stages: readonly Stage[];
+  readonly #policy: RetryPolicy;
+  readonly #random: () => number;
+  readonly #untried: number[];
+  readonly #tries: number[];
+  readonly #errors: (GatewayError | undefined)[] = [];
+  /** Targets at which only a place was missing. */
+  readonly #busy: number[] = [];
+  #made = 0;
+  #last: number | undefined;
+  #refusedWindow: number | undefined;
+  /** Whether a retry was left out because its budget was spent. */
+  retriesSpent = false;
+
+  constructor(stages: readonly Stage[], policy: RetryPolicy, random: () => number) {
+    this.#stages = stages;
+    this.#policy = policy;
+    this.#random = random;
+    this.#untried = stages.map((_, at) => at);
+    this.#tries = stages.map(() => 0);
+  }
+
+  /** Whether another attempt may be made at all. */
+  get exhausted(): boolean {
+    return this.#made >= this.#policy.attempts;
+  }
+
+  /** An attempt at a target has begun. */
+  begun(at: number): void {
+    this.#made++;
+    this.#tries[at] = (this.#tries[at] ?? 0) + 1;
+  }
+
+  /** An attempt at a target has failed. */
+  failed(at: number, error: GatewayError): void {
+    this.#last = at;
+    this.#errors[at] = error;
+    if (error.unsupported) this.#made--;
+    if (error.reason !== 'context_length') return;
+    this.#refusedWindow = Math.max(this.#refusedWindow ?? 0, this.#stages[at]?.contextWindow ?? 0);
+  }
+
+  /** A target could not be asked. */
+  passedOver(at: number, { busy }: Refusal): void {
+    this.#last = undefined;
+    if (busy && this.#tries[at] === 0) this.#busy.push(at);
+    // What refuses a call in this moment is not worth another look within it.
+    this.#tries[at] = Number.POSITIVE_INFINITY;
+  }
+
+  /** The next target that has not been asked, to be asked beside the present one; undefined: there is none. */
+  takeHedge(): number | undefined {
+    return this.exhausted ? undefined : this.#untried.shift();
+  }
+
+  /** Give back what `takeHedge` took and could not be used. */
+  untake(at: number): void {
+    this.#untried.unshift(at);
+  }
+
+  /** What to do next, with so many milliseconds left for the whole call. */
+  next(leftMs: number): Step {
+    if (this.exhausted) return { kind: 'end' };
+    const again = this.#sameAgain(leftMs);
+    if (again) return again;
+    for (let at = this.#untried.shift(); at !== undefined; at = this.#untried.shift()) {
+      if (this.#mayFit(at)) return { kind: 'try', at, afterMs: 0, retry: false };
+    }
+    return this.#secondRound(leftMs) ?? this.#queue(leftMs) ?? { kind: 'end' };
+  }
+
+  #sameAgain(leftMs: number): Step | undefined {
+    const at = this.#last;
+    const error = at === undefined ? undefined : this.#errors[at];
+    if (at === undefined || error === undefined) return undefined;
+    if (error.anotherKey) return { kind: 'try', at, afterMs: 0, retry: true };
+    const afterMs = this.#soonMs(at, error);
+    const roomMs = afterMs === undefined ? 0 : leftMs - afterMs;
+    // A retry never takes the place of a target that has not been asked.
+    const hasRoom = this.#policy.attempts - this.#made > this.#untried.length;
+    if (afterMs === undefined || roomMs <= 0 || !hasRoom) return undefined;
+    return this.#retry(at, afterMs);
+  }
+
+  #secondRound(leftMs: number): Step | undefined {
+    let best: { at: number; afterMs: number } | undefined;
+    for (const [at, error] of this.#errors.entries()) {
+      const afterMs = error && this.#laterMs(at, error);
+      if (afterMs === undefined || afterMs >= leftMs || (best && best.afterMs <= afterMs)) continue;
+      if ((this.#tries[at] ?? 0) < this.#policy.attemptsPerTarget) best = { at, afterMs };
+    }
+    return best && this.#retry(best.at, best.afterMs);
+  }
+
+  #retry(at: number, afterMs: number): Step | undefined {
+    if ((this.#tries[at] ?? 0) >= this.#policy.attemptsPerTarget) return undefined;
+    if (this.#stages[at]?.spend()) return { kind: 'try', at, afterMs, retry: true };
+    this.retriesSpent = true;
+    return undefined;
+  }
+
+  #queue(leftMs: number): Step | undefined {
+    const at = leftMs > 0 ? this.#busy.shift() : undefined;
+    return at === undefined ? undefined : { kind: 'queue', at };
+  }
+
+  /** An unknown window may be large enough. */
+  #mayFit(at: number): boolean {
+    const window = this.#stages[at]?.contextWindow;
+    return this.#refusedWindow === undefined || window === undefined || window > this.#refusedWindow;
+  }
+
+  /** After which wait the same target is asked before the others; undefined: it is not. */
+  #soonMs(at: number, { reason, unsent, retryAfterMs }: GatewayError): number | undefined {
+    if (reason === 'provider_protocol') return this.#backoffMs(at);
+    if (reason === 'provider_unavailable' && !unsent && retryAfterMs === undefined) return this.#backoffMs(at);
+    return reason === 'provider_rate_limited' && this.#policy.waitWhenLimited ? this.#namedMs(retryAfterMs) : undefined;
+  }
+
+  /** After which wait a target is asked again once all have been; undefined: it is not. */
+  #laterMs(at: number, { reason, retryAfterMs }: GatewayError): number | undefined {
+    if (reason === 'provider_protocol') return this.#backoffMs(at);
+    if (reason === 'provider_unavailable') {
+      return retryAfterMs === undefined ? this.#backoffMs(at) : this.#namedMs(retryAfterMs);
+    }
+    return reason === 'provider_rate_limited' ? this.#namedMs(retryAfterMs) : undefined;
+  }
+
+  #backoffMs(at: number): number {
+    const { baseDelayMs, maxDelayMs } = this.#policy;
+    return backoffMs((this.#tries[at] ?? 1) - 1, { baseMs: baseDelayMs, maxMs: maxDelayMs }, this.#random);
+  }
+
+  /** The wait that a provider named, and up to a tenth more, so that those who wait do not come all at once. */
+  #namedMs(retryAfterMs = 1_000): number | undefined {
+    if (retryAfterMs > LONGEST_WAIT_MS) return undefined;
+    return retryAfterMs * (1 + 0.1 * this.#random()) + MARGIN_MS;
+  }
+}

@@ -1,0 +1,43 @@
+import { GatewayError, type Reason } from '../errors.ts';
+import type { Target } from '../providers/target.ts';
+import type { Refusal } from './target-guard.ts';
+
+/** A target that could not be asked, and why. */
+export interface Refused {
+  readonly target: Target;
+  readonly refusal: Refusal;
+}
+
+const MAX_NAMED = 5;
+
+/** The word of the error table for a target that could not be asked. */
+export function reasonOf({ why }: Refusal): Reason {
+  return why === 'rate_limited' ? 'provider_rate_limited' : 'no_provider_available';
+}
+
+/**
+ * What a call fails with when no target has answered: the first cause, with the soonest hope of all.
+ *
+ * A target that cannot take the request at all is the cause only where nothing else failed. Where nobody could be asked, the call
+ * is limited if every target is, and otherwise there is no provider.
+ */
+export function failureOf(errors: readonly GatewayError[], refused: readonly Refused[]): GatewayError {
+  const failure = errors.find(({ unsupported }) => !unsupported) ?? errors[0] ?? nobodyAsked(refused);
+  const hopes = [...errors, ...refused.map(({ refusal }) => refusal)].flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
+  if (hopes.length > 0) failure.retryAfterMs = Math.min(...hopes);
+  return failure;
+}
+
+function nobodyAsked(refused: readonly Refused[]): GatewayError {
+  if (refused.length === 0) return new GatewayError('no_provider_available', 'no target is left');
+  const areLimited = refused.every(({ refusal }) => refusal.why === 'rate_limited');
+  const why = refused
+    .slice(0, MAX_NAMED)
+    .map(({ target, refusal }) => `${target.provider.name}/${target.model}: ${refusal.words}`);
+  if (refused.length > MAX_NAMED) why.push(`and ${refused.length - MAX_NAMED} more`);
+  return new GatewayError(
+    areLimited ? 'provider_rate_limited' : 'no_provider_available',
+    `no provider can take this call now: ${why.join('; ')}`,
+    refused.length === 1 ? { provider: refused[0]?.target.provider.name } : {},
+  );
+}

@@ -1,0 +1,97 @@
+import type { Attempt } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CallContext } from '../completion.ts';
+import { GatewayError } from '../errors.ts';
+import type { Target } from '../providers/target.ts';
+import { Stop } from '../stop.ts';
+import { attempt } from './attempt.ts';
+import type { Operation } from './operation.ts';
+import type { Seat } from './target-guard.ts';
+
+/** An answer that is held back until it is whole may have so many characters or bytes. */
+const maxHeld = 16 * 1024 * 1024;
+
+/** What a trial is made with. */
+export interface TrialOptions<Request, Event> {
+  readonly operation: Operation<Request, Event>;
+  readonly request: Request;
+  readonly context: CallContext;
+  /** Whether only the whole answer commits. */
+  readonly buffered: boolean;
+  /** Whether the trial may be called off though the call goes on. */
+  readonly cancellable: boolean;
+}
+
+/** One attempt up to its commit, and then the rest of it. */
+export class Trial<Request, Event> {
+  readonly target: Target;
+  readonly log: Attempt;
+  readonly iterator: AsyncIterator<Event>;
+  /** What came up to the commit. */
+  readonly held: Event[] = [];
+  readonly #operation: Operation<Request, Event>;
+  readonly #buffered: boolean;
+  readonly #stop: Stop | undefined;
+  #unfollow = () => {};
+  #size = 0;
+
+  constructor(options: TrialOptions<Request, Event>, target: Target, seat: Seat, log: Attempt) {
+    const { operation, request, context, buffered, cancellable } = options;
+    this.target = target;
+    this.log = log;
+    this.#operation = operation;
+    this.#buffered = buffered;
+    this.#stop = cancellable ? new Stop() : undefined;
+    const ownContext = this.#stop ? { ...context, signal: this.#follow(context, this.#stop) } : context;
+    this.iterator = attempt(operation, target, request, ownContext, seat, log)[Symbol.asyncIterator]();
+  }
+
+  /** Read up to the commit. Throws what the attempt throws; then nothing of it has been told. */
+  async commit(): Promise<void> {
+    const { held } = this;
+    const operation = this.#operation;
+    for (;;) {
+      const { done, value: event } = await this.iterator.next();
+      // An attempt without a last event throws.
+      if (done) return;
+      const commits = operation.commits(event);
+      if (commits || this.#buffered || !operation.isEmpty(event, held)) held.push(event);
+      if (this.#buffered ? operation.isLast(event) : commits) return;
+      if (this.#buffered) await this.#weigh(event);
+    }
+  }
+
+  /** Call it off: its connection is closed at once. */
+  cancel(): void {
+    this.#stop?.abort(new GatewayError('cancelled', 'another target was quicker'));
+    this.#unfollow();
+    this.iterator.return?.().catch(() => {});
+  }
+
+  /** The call is over, or goes on elsewhere. */
+  async end(): Promise<void> {
+    await this.iterator.return?.();
+    this.#unfollow();
+  }
+
+  #follow({ signal }: CallContext, stop: Stop): Stop {
+    const abort = () => stop.abort(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    this.#unfollow = () => signal.removeEventListener('abort', abort);
+    return stop;
+  }
+
+  async #weigh(event: Event): Promise<void> {
+    this.#size += this.#operation.sizeOf(event);
+    if (this.#size <= maxHeld) return;
+    await this.end();
+    const { name } = this.target.provider;
+    throw new GatewayError(
+      'provider_protocol',
+      `the answer of ${name} is larger than ${maxHeld} and cannot be held back`,
+      {
+        provider: name,
+      },
+    );
+  }
+}
