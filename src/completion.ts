@@ -33,7 +33,7 @@ export interface Principal {
 }
 
 /** What a call has taken so far. */
-export interface Tally {
+export interface Account {
   /** Targets that were asked. */
   tries: number;
 }
@@ -57,7 +57,7 @@ export interface CallContext {
    */
   readonly ends: (() => void)[];
   /** What is counted along the way, for whoever writes the headers: shared by all copies of the context. */
-  readonly tally: Tally;
+  readonly account: Account;
   readonly log: Logger;
 }
 

@@ -133,7 +133,7 @@ class Call<Request, Event> {
     const { target, guard } = this.#at(at);
     const log = openLog(target);
     this.#attempts.push(log);
-    this.#context.tally.tries++;
+    this.#context.account.tries++;
     this.#course.begun(at);
     if (!isRetry) guard.budget.attempted();
     const { buffered, hedgeAfterMs } = this.#plan;
@@ -200,7 +200,7 @@ class Call<Request, Event> {
     this.#course.failed(at, error);
     if (error.unsupported) {
       trial.log.outcome = AttemptOutcome.SKIPPED;
-      this.#context.tally.tries--;
+      this.#context.account.tries--;
     }
     this.#errors.push(error);
     if (!isTriedElsewhere(error)) throw error;

@@ -57,7 +57,7 @@ export function openCall(opening: CallOpening): OpenCall {
       ...rest,
       signal: stop,
       ends: [],
-      tally: { tries: 0 },
+      account: { tries: 0 },
       deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
     },
     leave() {

@@ -101,7 +101,7 @@ export function contextOf(more: Partial<CallContext> = {}): CallContext {
     signal: new AbortController().signal,
     deadline: Number.POSITIVE_INFINITY,
     ends: [],
-    tally: { tries: 0 },
+    account: { tries: 0 },
     log: pino({ level: 'silent' }),
     ...more,
   };

@@ -80,7 +80,7 @@ export async function streamAnswer(
 
 function headersOf({ event }: CompletionEvent, { context }: OpenCall, { nameOf }: StreamOptions): Headers {
   if (event.case !== 'started') return eventStreamHeaders;
-  const attempts = { 'x-gateway-attempts': context.tally.tries };
+  const attempts = { 'x-gateway-attempts': context.account.tries };
   return { ...eventStreamHeaders, ...answeringHeaders(event.value, nameOf), ...attempts };
 }
 

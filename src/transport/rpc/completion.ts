@@ -32,7 +32,7 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
         for await (const event of gateway.complete(request, call.context)) {
           if (event.event.case === 'started') {
             tellOrigin(context, event.event.value);
-            context.responseHeader.set('x-gateway-attempts', String(call.context.tally.tries));
+            context.responseHeader.set('x-gateway-attempts', String(call.context.account.tries));
           }
           if (event.event.case === 'finished') tellAttempts(context.responseTrailer, event.event.value);
           yield { $typeName: 'llmgateway.v1.StreamCompletionResponse', event } satisfies StreamCompletionResponse;
