@@ -1,4 +1,6 @@
+import type { CircuitState } from '../../gen/llmgateway/v1/provider_pb.ts';
 import type { BreakerClock, Hold } from './circuit-breaker.ts';
+import { type DescribedBreakers, describeBreakers, worstState } from './describe-breaker.ts';
 import { ProviderGuard, type ProviderLimits } from './provider-guard.ts';
 import { type AttemptRecord, type GuardSettings, TargetGuard } from './target-guard.ts';
 
@@ -11,6 +13,18 @@ export interface GuardsOptions {
   readonly limitsOf: (provider: string) => ProviderLimits;
   readonly recordOf: (provider: string, model: string) => AttemptRecord;
   readonly clock: BreakerClock;
+}
+
+/** How a provider stands with its guards at this moment. */
+export interface GuardStanding {
+  /** The worst of its models. */
+  readonly circuitState: CircuitState;
+  /** Calls in line for a place. */
+  readonly queueLength: number;
+  /** Calls that it still takes in its present period, as it says itself, or else as our own limits have it. */
+  readonly remaining: number | undefined;
+  /** How long no call is sent to it because of a limit, its own or ours; 0: it is not limited. */
+  readonly limitedForMs: number;
 }
 
 interface Guarded {
@@ -50,48 +64,74 @@ export class Guards {
     if (!guard) {
       if (guarded.models.size >= MAX_MODELS) forgetOne(guarded.models);
       guard = new TargetGuard(this.#settings, guarded.guard, this.#recordOf(provider, model), this.#clock);
+      guard.breaker.setHold(guarded.guard.hold);
       guarded.models.set(model, guard);
     }
     return guard;
   }
 
-  /** What the targets of a provider share. */
-  ofProvider(provider: string): ProviderGuard {
-    return this.#guarded(provider).guard;
+  /** The breakers of a provider, for people. */
+  breakersOf(provider: string): DescribedBreakers {
+    const { guard, models } = this.#guarded(provider);
+    const snapshots = new Map([...models].map(([model, { breaker }]) => [model, breaker.snapshot()]));
+    const { hold, heldAt } = guard;
+    return describeBreakers(provider, snapshots, { hold, heldAt, openForMs: this.#settings.breaker.openForMs });
   }
 
-  /** The guards of the models of a provider that were called, by model. */
-  modelsOf(provider: string): ReadonlyMap<string, TargetGuard> {
-    return this.#guarded(provider).models;
+  /** How a provider stands now. It is limited by its own word only once that holds for all models that were called. */
+  standingOf(provider: string): GuardStanding {
+    const { guard, models } = this.#guarded(provider);
+    const targets = [...models.values()];
+    const cooling = targets.length === 0 ? 0 : Math.min(...targets.map(({ coolMs }) => coolMs));
+    return {
+      circuitState:
+        guard.hold === 'open' ? worstState(['open']) : worstState(targets.map(({ breaker }) => breaker.state)),
+      queueLength: guard.places.waiting,
+      remaining: guard.remaining ?? guard.left,
+      limitedForMs: Math.max(cooling, guard.freeInMs),
+    };
   }
 
-  /** Hold the breakers of a provider, those of models that nobody has called yet too, or (undefined) let them go. */
+  /** Whether a provider may be asked something that is no call: not while a breaker of it is open, or it is to be left alone. */
+  mayAsk(provider: string): boolean {
+    const { guard, models } = this.#guarded(provider);
+    if (guard.hold === 'open') return false;
+    for (const { breaker, coolMs } of models.values()) if (breaker.state === 'open' || coolMs > 0) return false;
+    return true;
+  }
+
+  /**
+   * Hold the breakers of a provider, those of models that nobody has called yet too, or (undefined) let them go.
+   *
+   * The latest word counts: a model may be held otherwise than the rest of its provider.
+   */
   hold(provider: string, model: string, hold: Hold | undefined): void {
-    if (model !== '') this.of(provider, model).breaker.setHold(hold);
-    else {
-      const guarded = this.#guarded(provider);
-      guarded.guard.hold = hold;
-      // What was held one by one is let go with the whole.
-      if (hold === undefined)
-        for (const { breaker } of guarded.models.values()) if (breaker.hold) breaker.setHold(undefined);
+    if (model !== '') {
+      this.of(provider, model).breaker.setHold(hold);
+      return;
     }
+    const { guard, models } = this.#guarded(provider);
+    guard.hold = hold;
+    for (const { breaker } of models.values()) breaker.setHold(hold);
   }
 
-  /** Close the breakers of a provider, or that of one model, and forget what they have learnt. */
-  reset(provider: string, model: string): void {
-    const guarded = this.#guarded(provider);
-    if (model === '') guarded.guard.hold = undefined;
-    for (const [name, target] of guarded.models) {
+  /** Close the breakers of a provider, or that of one model, and forget what they have learnt. False: it was never called. */
+  reset(provider: string, model: string): boolean {
+    const { guard, models } = this.#guarded(provider);
+    if (model === '') guard.hold = undefined;
+    if (model !== '' && !models.has(model)) return false;
+    for (const [name, target] of models) {
       if (model !== '' && name !== model) continue;
       target.breaker.reset();
       target.warmUp();
     }
+    return true;
   }
 
   #guarded(provider: string): Guarded {
     let guarded = this.#providers.get(provider);
     if (!guarded) {
-      guarded = { guard: new ProviderGuard(this.#limitsOf(provider), this.#clock.now), models: new Map() };
+      guarded = { guard: new ProviderGuard(this.#limitsOf(provider), this.#clock), models: new Map() };
       this.#providers.set(provider, guarded);
     }
     return guarded;

@@ -1,4 +1,4 @@
-import type { Hold } from './circuit-breaker.ts';
+import type { BreakerClock, Hold } from './circuit-breaker.ts';
 import { ConcurrencyLimit } from './concurrency-limit.ts';
 import { RateWindow } from './rate-window.ts';
 
@@ -17,16 +17,16 @@ const SECOND_MS = 1_000;
 /** What all targets of a provider share: our limits on it, what it says of its own, and an operator's hold on the whole of it. */
 export class ProviderGuard {
   readonly places: ConcurrencyLimit;
-  /** What an operator has decided for all its models. */
-  hold: Hold | undefined;
   /** Calls that the provider says it still takes in its present period; undefined: it does not say. */
   remaining: number | undefined;
-  readonly #now: () => number;
+  readonly #clock: Pick<BreakerClock, 'now' | 'wall'>;
+  #hold: Hold | undefined;
+  #heldAt: number | undefined;
   #minute: RateWindow | undefined;
   #second: RateWindow | undefined;
 
-  constructor(limits: ProviderLimits, now: () => number) {
-    this.#now = now;
+  constructor(limits: ProviderLimits, clock: Pick<BreakerClock, 'now' | 'wall'>) {
+    this.#clock = clock;
     this.places = new ConcurrencyLimit(limits.maxConcurrent);
     this.configure(limits);
   }
@@ -38,9 +38,31 @@ export class ProviderGuard {
     this.#second = this.#windowOf(this.#second, requestsPerSecond, SECOND_MS);
   }
 
+  /** What an operator has decided for all its models, those that nobody has called yet too. */
+  get hold(): Hold | undefined {
+    return this.#hold;
+  }
+
+  set hold(hold: Hold | undefined) {
+    if (hold === this.#hold) return;
+    this.#hold = hold;
+    this.#heldAt = hold && this.#clock.wall();
+  }
+
+  /** When that was, in milliseconds since 1970; undefined: nothing is decided. */
+  get heldAt(): number | undefined {
+    return this.#heldAt;
+  }
+
   /** How long until our limits let another call pass, in milliseconds; 0: now. */
   get freeInMs(): number {
     return Math.max(this.#minute?.freeInMs ?? 0, this.#second?.freeInMs ?? 0);
+  }
+
+  /** Calls that our limits let pass at this moment; undefined: there are none. */
+  get left(): number | undefined {
+    if (!this.#minute && !this.#second) return undefined;
+    return Math.min(this.#minute?.left ?? Number.POSITIVE_INFINITY, this.#second?.left ?? Number.POSITIVE_INFINITY);
   }
 
   /** Count a call that is sent. Only while `freeInMs` is 0. */
@@ -51,7 +73,7 @@ export class ProviderGuard {
 
   #windowOf(before: RateWindow | undefined, limit: number, windowMs: number): RateWindow | undefined {
     if (limit === 0) return undefined;
-    if (before === undefined) return new RateWindow(limit, windowMs, this.#now);
+    if (before === undefined) return new RateWindow(limit, windowMs, () => this.#clock.now());
     before.configure(limit);
     return before;
   }

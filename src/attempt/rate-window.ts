@@ -45,6 +45,13 @@ export class RateWindow {
     return Math.ceil(this.#windowMs - (now - this.#at(this.#count - this.#limit)));
   }
 
+  /** How many are free now; Infinity without a limit. */
+  get left(): number {
+    if (this.#limit === 0) return Number.POSITIVE_INFINITY;
+    this.#forget(this.#now());
+    return Math.max(0, this.#limit - this.#count);
+  }
+
   /** Go on by another limit. What was taken within the window counts, unless there was no limit. */
   configure(limit: number): void {
     this.#limit = limit;

@@ -104,8 +104,7 @@ export class TargetGuard {
   /** Why no call may go there now; undefined: one may. Takes nothing. */
   refusal(): Refusal | undefined {
     const { provider, breaker } = this;
-    if (provider.hold === 'open') return refusalOf('circuit_open', undefined, 'an operator holds the provider back');
-    if (provider.hold !== 'closed' && !breaker.admits) {
+    if (!breaker.admits) {
       const { retryAfterMs, hold, state } = breaker;
       if (hold === 'open') return refusalOf('circuit_open', undefined, 'an operator holds its circuit breaker open');
       const words = state === 'half_open' ? 'is on trial, with as many calls as may be' : 'is open';
@@ -137,9 +136,8 @@ export class TargetGuard {
   }
 
   #sit(streaming: boolean, limits: AttemptLimits): Seat | Refusal {
-    // With a hold on the whole provider the breaker only watches.
-    const permit = this.provider.hold === 'closed' ? undefined : this.breaker.enter();
-    if (permit === undefined && this.provider.hold !== 'closed') {
+    const permit = this.breaker.enter();
+    if (permit === undefined) {
       this.provider.places.leave();
       return this.refusal() ?? busy;
     }
@@ -178,7 +176,7 @@ const busy: Refusal = {
 /** One attempt at a target, as its guard sees it: to be ended exactly once, by one of `succeeded`, `failed` and `abandoned`. */
 export class Seat {
   readonly #guard: TargetGuard;
-  readonly #permit: Permit | undefined;
+  readonly #permit: Permit;
   readonly #streaming: boolean;
   readonly #slowMs: number;
   readonly #record: AttemptRecord;
@@ -188,7 +186,7 @@ export class Seat {
 
   constructor(
     guard: TargetGuard,
-    permit: Permit | undefined,
+    permit: Permit,
     streaming: boolean,
     limits: AttemptLimits,
     record: AttemptRecord,
@@ -217,7 +215,7 @@ export class Seat {
   }
 
   succeeded(): void {
-    this.#permit?.settle({ kind: 'success', slow: this.#slow });
+    this.#permit.settle({ kind: 'success', slow: this.#slow });
     this.#end({ ok: true }, undefined);
   }
 
@@ -225,14 +223,14 @@ export class Seat {
   failed(error: GatewayError): void {
     const { reason, unsent: unreachable } = error;
     const { blames } = errorTable[reason];
-    if (blames === 'yes') this.#permit?.settle({ kind: 'failure', reason, unreachable });
-    else this.#permit?.release();
+    if (blames === 'yes') this.#permit.settle({ kind: 'failure', reason, unreachable });
+    else this.#permit.release();
     this.#end(blames === 'no' ? 'nothing' : { ok: false, reason }, error);
   }
 
   /** The caller left, its deadline passed, or another target was quicker: that says nothing of this one. */
   abandoned(): void {
-    this.#permit?.release();
+    this.#permit.release();
     this.#end('nothing', undefined);
   }
 
