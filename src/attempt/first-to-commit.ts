@@ -97,27 +97,34 @@ class Call<Request, Event> {
 
   /** The trial that has committed. Throws the call's failure when none does. */
   async firstCommitted(): Promise<Trial<Request, Event>> {
+    const { signal, deadline } = this.#context;
+    const { hedgeAfterMs } = this.#plan;
     try {
-      return await this.#firstCommitted();
+      for (;;) {
+        const step = this.#course.next(deadline - performance.now());
+        if (step.kind === 'end') throw this.#failure();
+        if (step.kind === 'try' && step.afterMs > 0) await pause(step.afterMs, signal);
+        const entered = this.#enter(step);
+        const seat = entered instanceof Promise ? await entered : entered;
+        if (!(seat instanceof Seat)) {
+          this.#passOver(step.at, seat, step.kind === 'queue');
+          continue;
+        }
+        const trial = this.#begin(step.at, seat, step.kind === 'try' && step.retry);
+        if (hedgeAfterMs !== undefined) {
+          const winner = await this.#raced(trial, step.at, hedgeAfterMs);
+          if (winner) return winner;
+          continue;
+        }
+        try {
+          await trial.commit();
+          return trial;
+        } catch (cause) {
+          this.#failed(trial, step.at, GatewayError.from(cause));
+        }
+      }
     } catch (cause) {
       throw this.told(GatewayError.from(cause));
-    }
-  }
-
-  async #firstCommitted(): Promise<Trial<Request, Event>> {
-    const { signal, deadline } = this.#context;
-    for (;;) {
-      const step = this.#course.next(deadline - performance.now());
-      if (step.kind === 'end') throw this.#failure();
-      if (step.kind === 'try' && step.afterMs > 0) await pause(step.afterMs, signal);
-      const seat = await this.#enter(step);
-      if (!(seat instanceof Seat)) {
-        this.#passOver(step.at, seat, step.kind === 'queue');
-        continue;
-      }
-      const isRetry = step.kind === 'try' && step.retry;
-      const committed = await this.#tried(this.#begin(step.at, seat, isRetry), step.at);
-      if (committed) return committed;
     }
   }
 
@@ -147,18 +154,12 @@ class Call<Request, Event> {
     return new Trial(options, target, seat, log);
   }
 
-  /** Let a trial try, with another beside it if it is slow and hedged; the one that commits, or undefined. */
-  async #tried(trial: Trial<Request, Event>, at: number): Promise<Trial<Request, Event> | undefined> {
-    const { hedgeAfterMs } = this.#plan;
-    if (hedgeAfterMs === undefined) {
-      try {
-        await trial.commit();
-        return trial;
-      } catch (cause) {
-        this.#failed(trial, at, GatewayError.from(cause));
-        return undefined;
-      }
-    }
+  /** Let a trial try, with another beside it if it is slow; the one that commits, or undefined. */
+  async #raced(
+    trial: Trial<Request, Event>,
+    at: number,
+    hedgeAfterMs: number,
+  ): Promise<Trial<Request, Event> | undefined> {
     const places = new Map([[trial, at]]);
     const { budget } = this.#at(at).guard;
     const second = () => this.#hedge(budget, (other, place) => places.set(other, place));

@@ -98,11 +98,19 @@ export class Observations {
   }
 
   ofTarget(provider: string, model: string): TargetRecord {
-    const key = `${provider}/${model}`;
-    const known = this.#targets.get(key);
-    if (!known && this.#targets.size >= maxTargets) this.#forgetOne();
-    const record = known ?? new TargetRecord(this.#now);
-    this.#targets.delete(key);
+    return this.#ofKey(keyOf(provider, model));
+  }
+
+  #ofKey(key: string): TargetRecord {
+    let record = this.#targets.get(key);
+    if (record) {
+      // To be moved to the end costs more than all else here, and matters only where some may soon have to go.
+      if (this.#targets.size <= maxTargets / 2) return record;
+      this.#targets.delete(key);
+    } else {
+      if (this.#targets.size >= maxTargets) this.#forgetOne();
+      record = new TargetRecord(this.#now);
+    }
     this.#targets.set(key, record);
     return record;
   }
@@ -112,20 +120,21 @@ export class Observations {
    * was forgotten meanwhile is begun anew, and everybody looks at the same.
    */
   attemptsAt(provider: string, model: string): AttemptsRecord {
+    const key = keyOf(provider, model);
+    const ofProvider = this.of(provider);
     return {
       begin: (streaming) => {
-        this.of(provider).active++;
-        this.ofTarget(provider, model).begin(streaming);
+        ofProvider.active++;
+        this.#ofKey(key).begin(streaming);
       },
       firstContent: (afterMs, streaming) => {
-        this.of(provider).firstContent(afterMs);
-        this.ofTarget(provider, model).firstContent(afterMs, streaming);
+        ofProvider.firstContent(afterMs);
+        this.#ofKey(key).firstContent(afterMs, streaming);
       },
       end: (verdict, afterMs, streaming) => {
-        const record = this.of(provider);
-        record.active--;
-        record.end(verdict);
-        this.ofTarget(provider, model).end(verdict, afterMs, streaming);
+        ofProvider.active--;
+        ofProvider.end(verdict);
+        this.#ofKey(key).end(verdict, afterMs, streaming);
       },
     };
   }
@@ -140,4 +149,8 @@ export class Observations {
     }
     if (forgotten !== undefined) this.#targets.delete(forgotten);
   }
+}
+
+function keyOf(provider: string, model: string): string {
+  return `${provider}/${model}`;
 }
