@@ -51,6 +51,9 @@ export class Course {
   readonly #errors: (GatewayError | undefined)[] = [];
   /** Targets at which only a place was missing. */
   readonly #busy: number[] = [];
+  /** Targets that were found limited, and waited for, once each. */
+  readonly #waited = new Set<number>();
+  #limited: { readonly at: number; readonly afterMs: number } | undefined;
   #made = 0;
   #last: number | undefined;
   #refusedWindow: number | undefined;
@@ -86,8 +89,15 @@ export class Course {
   }
 
   /** A target could not be asked. */
-  passedOver(at: number, { busy }: Refusal): void {
+  passedOver(at: number, { why, busy, retryAfterMs }: Refusal): void {
     this.#last = undefined;
+    const waitMs =
+      why === 'rate_limited' && !busy && this.#policy.waitWhenLimited ? this.#namedMs(retryAfterMs) : undefined;
+    if (waitMs !== undefined && !this.#waited.has(at)) {
+      this.#waited.add(at);
+      this.#limited = { at, afterMs: waitMs };
+      return;
+    }
     if (busy && this.#tries[at] === 0) this.#busy.push(at);
     // What refuses a call in this moment is not worth another look within it.
     this.#tries[at] = Number.POSITIVE_INFINITY;
@@ -106,7 +116,7 @@ export class Course {
   /** What to do next, with so many milliseconds left for the whole call. */
   next(leftMs: number): Step {
     if (this.exhausted) return { kind: 'end' };
-    const again = this.#sameAgain(leftMs);
+    const again = this.#sameAgain(leftMs) ?? this.#onceFilled(leftMs);
     if (again) return again;
     for (let at = this.#untried.shift(); at !== undefined; at = this.#untried.shift()) {
       if (this.#mayFit(at)) return { kind: 'try', at, afterMs: 0, retry: false };
@@ -125,6 +135,13 @@ export class Course {
     const hasRoom = this.#policy.attempts - this.#made > this.#untried.length;
     if (afterMs === undefined || roomMs <= 0 || !hasRoom) return undefined;
     return this.#retry(at, afterMs);
+  }
+
+  /** Wait for a target that was found limited, if that is how it shall be. */
+  #onceFilled(leftMs: number): Step | undefined {
+    const limited = this.#limited;
+    this.#limited = undefined;
+    return limited && limited.afterMs < leftMs ? { kind: 'try', ...limited, retry: false } : undefined;
   }
 
   #secondRound(leftMs: number): Step | undefined {
