@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Door, Outcome } from '../support/doors.ts';
-import { type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
+import { freshName, type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
 import { chunk, type Exchange, saying, usageChunk, wholeAnswer } from '../support/scripted-upstream.ts';
 
 /** What a door of any family may call a failure of the provider. */
@@ -116,10 +116,7 @@ describe('an answer that breaks', () => {
     scripted.upstream.script(script);
     return Promise.all(
       doors.map(
-        async (door): Promise<[Door, Outcome]> => [
-          door,
-          await door.ask({ model: 'scripted-model', provider: 'first', fallback: false }),
-        ],
+        async (door): Promise<[Door, Outcome]> => [door, await door.ask({ model: freshName(), fallback: false })],
       ),
     );
   }

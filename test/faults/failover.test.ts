@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
+import { freshName, type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
 import { chunk, type Exchange, saying } from '../support/scripted-upstream.ts';
 
 /** Failures of the first provider before it has said anything, and the reason that its attempt must show. */
@@ -34,7 +34,7 @@ describe('failover', () => {
   it.each(failures)('goes from %s to the next provider, at every door', async (_, script, reason) => {
     scripted.upstream.script(script);
     for (const door of await Promise.all(
-      scripted.doors.all.map(async ({ name, ask }) => ({ name, ...(await ask({ model: 'both' })) })),
+      scripted.doors.all.map(async ({ name, ask }) => ({ name, ...(await ask({ model: freshName() })) })),
     )) {
       expect([door.name, door.failure, door.told.text]).toEqual([door.name, undefined, 'from the second']);
       expect([door.name, door.headers['x-selected-provider']]).toEqual([door.name, 'second']);
@@ -54,10 +54,11 @@ describe('failover', () => {
     const own = await startScriptedGateway({
       routes: [
         {
-          model: 'both',
+          model: 'both-*',
+          strategy: 'failover',
           targets: [
-            { provider: 'dead', model: 'm' },
-            { provider: 'second', model: 'scripted-model' },
+            { provider: 'dead', model: '' },
+            { provider: 'second', model: '' },
           ],
         },
       ],
@@ -67,7 +68,7 @@ describe('failover', () => {
       ],
     });
     for (const { name, ask } of own.doors.all) {
-      const { failure, told } = await ask({ model: 'both' });
+      const { failure, told } = await ask({ model: freshName() });
       expect([name, failure, told.text]).toEqual([name, undefined, 'from the second']);
     }
     await own.close();
@@ -80,7 +81,7 @@ describe('failover', () => {
     });
     const before = scripted.other.requests.length;
     for (const { name, ask } of scripted.doors.all.filter(({ streaming }) => streaming)) {
-      const { failure, told } = await ask({ model: 'both' });
+      const { failure, told } = await ask({ model: freshName() });
       expect([name, told.text, failure === undefined]).toEqual([name, 'half ', false]);
     }
     expect(scripted.other.requests.length).toBe(before);
@@ -90,7 +91,7 @@ describe('failover', () => {
     scripted.upstream.script((exchange) => exchange.json({ error: { message: 'boom' } }, 500));
     const before = scripted.other.requests.length;
     for (const { name, ask } of scripted.doors.all) {
-      const { failure } = await ask({ model: 'both', fallback: false });
+      const { failure } = await ask({ model: freshName(), fallback: false });
       expect([name, failure?.status ?? failure?.code]).toEqual([name, failure?.status ? 503 : 'unavailable']);
     }
     expect(scripted.other.requests.length).toBe(before);
@@ -102,7 +103,7 @@ describe('failover', () => {
     );
     const before = scripted.other.requests.length;
     for (const { name, ask } of scripted.doors.all) {
-      const { failure } = await ask({ model: 'both' });
+      const { failure } = await ask({ model: freshName() });
       expect([name, failure?.status ?? failure?.code]).toEqual([name, failure?.status ? 400 : 'invalid_argument']);
     }
     expect(scripted.other.requests.length).toBe(before);
@@ -111,7 +112,7 @@ describe('failover', () => {
   it('begins with the provider that the caller prefers', async () => {
     scripted.upstream.script(saying('from the first'));
     for (const { name, ask } of scripted.doors.all) {
-      const { told } = await ask({ model: 'both', provider: 'second' });
+      const { told } = await ask({ model: freshName(), provider: 'second' });
       expect([name, told.text]).toEqual([name, 'from the second']);
     }
   });
@@ -124,7 +125,7 @@ describe('failover', () => {
       exchange.json({ error: { message: 'slow down' } }, 429, { 'retry-after': '5' }),
     );
     for (const { name, ask } of scripted.doors.all) {
-      const { failure, headers } = await ask({ model: 'both' });
+      const { failure, headers } = await ask({ model: freshName() });
       expect([name, failure?.status ?? failure?.code]).toEqual([name, failure?.status ? 429 : 'resource_exhausted']);
       if (failure?.status) expect(headers['retry-after']).toBe('5');
     }

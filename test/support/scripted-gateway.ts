@@ -18,26 +18,40 @@ export function scriptedProvider(name: string, upstream: ScriptedUpstream): Conf
   return { name, kind: 'openai_compatible', base_url: upstream.url, api_key: 'k', default_model: 'scripted-model' };
 }
 
+let names = 0;
+
 /**
- * Start a gateway with two scripted upstreams, `first` and `second`, and a route `both` that asks them in this order.
+ * A name that nobody has used: `both` with another word. Its breaker is closed and nothing cools down, whatever the calls
+ * before it came to.
+ */
+export function freshName(): string {
+  return `both-${names++}`;
+}
+
+/**
+ * Start a gateway with two scripted upstreams, `first` and `second`, and a route `both` that asks them in this order, as do all
+ * the names of `freshName`.
  *
- * `more` is merged into its configuration, section by section.
+ * Sections of `more` take the place of its own.
  */
 export async function startScriptedGateway(more: Record<string, object> = {}): Promise<ScriptedGateway> {
   const upstream = await startScriptedUpstream();
   const other = await startScriptedUpstream();
+  const inOrder = (model: string, targets: object[]) => ({ model, strategy: 'failover', targets });
   const gateway = await startGateway({
     providers: [scriptedProvider('first', upstream), scriptedProvider('second', other)],
     routes: [
-      {
-        model: 'both',
-        strategy: 'failover',
-        targets: [
-          { provider: 'first', model: 'scripted-model' },
-          { provider: 'second', model: 'scripted-model' },
-        ],
-      },
+      inOrder('both', [
+        { provider: 'first', model: 'scripted-model' },
+        { provider: 'second', model: 'scripted-model' },
+      ]),
+      // The name that was asked for is the model.
+      inOrder('both-*', [
+        { provider: 'first', model: '' },
+        { provider: 'second', model: '' },
+      ]),
     ],
+    routing: { default_strategy: 'failover' },
     retry: { attempts_per_target: 1 },
     ...more,
   });
