@@ -19,6 +19,8 @@ export interface Stage {
   readonly contextWindow: number | undefined;
   /** Takes a retry from the target's budget, if one is left. */
   readonly spend: () => boolean;
+  /** How long no call may go there, in milliseconds; 0: one may now; undefined: until an operator says so. */
+  readonly closedMs: () => number | undefined;
 }
 
 /** What to do next: try a target, wait for a place at one, or give up. */
@@ -39,7 +41,8 @@ const MARGIN_MS = 5;
  *   place of one that has not been asked yet.
  * - Everything else that may be tried elsewhere goes to the next target at once: nothing is waited for while somebody is left.
  * - When all have been asked, those that may recover soon are asked again: after a backoff, or after the wait they named if it is
- *   at most 5 s. Never after a timeout: what was silent once is not waited for twice.
+ *   at most 5 s. Never after a timeout: what was silent once is not waited for twice. One that was closed is asked once it lets
+ *   calls pass again, if that takes no longer than the longest backoff.
  * - Asking a target again takes from its budget; going on to another one takes nothing.
  */
 export class Course {
@@ -51,6 +54,8 @@ export class Course {
   readonly #errors: (GatewayError | undefined)[] = [];
   /** Targets at which only a place was missing. */
   readonly #busy: number[] = [];
+  /** Targets that did not let the call pass, and how often they were waited for. */
+  readonly #closed = new Map<number, number>();
   /** Targets that were found limited, and waited for, once each. */
   readonly #waited = new Set<number>();
   #limited: { readonly at: number; readonly afterMs: number } | undefined;
@@ -76,6 +81,7 @@ export class Course {
   /** An attempt at a target has begun. */
   begun(at: number): void {
     this.#made++;
+    this.#closed.delete(at);
     this.#tries[at] = (this.#tries[at] ?? 0) + 1;
   }
 
@@ -98,9 +104,9 @@ export class Course {
       this.#limited = { at, afterMs: waitMs };
       return;
     }
-    if (busy && this.#tries[at] === 0) this.#busy.push(at);
-    // What refuses a call in this moment is not worth another look within it.
-    this.#tries[at] = Number.POSITIVE_INFINITY;
+    const waits = this.#closed.get(at);
+    if (busy && waits === undefined) this.#busy.push(at);
+    this.#closed.set(at, waits ?? 0);
   }
 
   /** The next target that has not been asked, to be asked beside the present one; undefined: there is none. */
@@ -121,7 +127,7 @@ export class Course {
     for (let at = this.#untried.shift(); at !== undefined; at = this.#untried.shift()) {
       if (this.#mayFit(at)) return { kind: 'try', at, afterMs: 0, retry: false };
     }
-    return this.#secondRound(leftMs) ?? this.#queue(leftMs) ?? { kind: 'end' };
+    return this.#queue(leftMs) ?? this.#secondRound(leftMs) ?? { kind: 'end' };
   }
 
   #sameAgain(leftMs: number): Step | undefined {
@@ -146,12 +152,29 @@ export class Course {
 
   #secondRound(leftMs: number): Step | undefined {
     let best: { at: number; afterMs: number } | undefined;
-    for (const [at, error] of this.#errors.entries()) {
-      const afterMs = error && this.#laterMs(at, error);
+    for (const at of this.#stages.keys()) {
+      const error = this.#errors[at];
+      const afterMs = this.#closed.has(at) ? this.#reopensMs(at) : error && this.#laterMs(at, error);
       if (afterMs === undefined || afterMs >= leftMs || (best && best.afterMs <= afterMs)) continue;
       if ((this.#tries[at] ?? 0) < this.#policy.attemptsPerTarget) best = { at, afterMs };
     }
-    return best && this.#retry(best.at, best.afterMs);
+    if (best === undefined) return undefined;
+    const { at, afterMs } = best;
+    const waits = this.#closed.get(at);
+    if (waits !== undefined) this.#closed.set(at, waits + 1);
+    return this.#tries[at] === 0 ? { kind: 'try', at, afterMs, retry: false } : this.#retry(at, afterMs);
+  }
+
+  /**
+   * After which wait a closed target may let the call pass; undefined: it is not waited for.
+   *
+   * Nobody waits at closed doors only: a call that has asked nobody yet is told at once when to come back.
+   */
+  #reopensMs(at: number): number | undefined {
+    const closedMs = this.#stages[at]?.closedMs();
+    const { maxDelayMs, attemptsPerTarget } = this.#policy;
+    if (this.#made === 0 || closedMs === undefined || closedMs > maxDelayMs) return undefined;
+    return (this.#closed.get(at) ?? 0) < attemptsPerTarget ? this.#namedMs(closedMs) : undefined;
   }
 
   #retry(at: number, afterMs: number): Step | undefined {

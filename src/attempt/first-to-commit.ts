@@ -91,6 +91,10 @@ class Call<Request, Event> {
     const stages = plan.targets.map(({ contextWindow }, at) => ({
       contextWindow,
       spend: () => this.#guards[at]?.budget.spend() ?? false,
+      closedMs: () => {
+        const refusal = this.#guards[at]?.refusal();
+        return refusal ? refusal.retryAfterMs : 0;
+      },
     }));
     this.#course = new Course(stages, plan, random);
   }
