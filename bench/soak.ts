@@ -144,7 +144,7 @@ writeFileSync(
     // up to more than an outage of all three is likely to last, and breakers stay out of it: where every provider is closed a call
     // is refused at once, and here all three are out of order for 0.8 % of the time.
     routes: [{ model: 'soak', guarantee: 'buffered', targets: upstreams.map((_, at) => ({ provider: `p${at}` })) }],
-    retry: { attempts_per_target: 6, attempts: 18, base_delay: '250ms', max_delay: '5s', budget_ratio: 1 },
+    retry: { attempts_per_target: 6, attempts: 18, base_delay: '500ms', max_delay: '5s', budget_ratio: 1 },
     breaker: { min_calls: 10_000, open_for: '500ms', max_open_for: '1s' },
     timeouts: { first_token: '3s', attempt_unary: '3s' },
     limits: { tiers: [{ name: 'default', capacity: 1_000_000, refill_per_second: 1_000_000 }] },

@@ -137,9 +137,10 @@ export class Course {
     if (error.anotherKey) return { kind: 'try', at, afterMs: 0, retry: true };
     const afterMs = this.#soonMs(at, error);
     const roomMs = afterMs === undefined ? 0 : leftMs - afterMs;
-    // A retry never takes the place of a target that has not been asked.
+    // A retry never takes the place of a target that has not been asked, nor keeps the call from it for longer than one backoff.
     const hasRoom = this.#policy.attempts - this.#made > this.#untried.length;
-    if (afterMs === undefined || roomMs <= 0 || !hasRoom) return undefined;
+    const isFirstRetry = this.#tries[at] === 1 || this.#untried.length === 0;
+    if (afterMs === undefined || roomMs <= 0 || !hasRoom || !isFirstRetry) return undefined;
     return this.#retry(at, afterMs);
   }
 
