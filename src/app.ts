@@ -5,10 +5,13 @@ import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/co
 import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
-import { warmUpChecks } from './admission/check-request.ts';
+import { refuseBroken, warmUpChecks } from './admission/check-request.ts';
 import { InFlight } from './admission/in-flight.ts';
+import { stateOf } from './attempt/describe-breaker.ts';
+import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { Guards } from './attempt/guards.ts';
+import { breakerControls } from './attempt/operator.ts';
 import type { CallContext } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
@@ -16,7 +19,9 @@ import { createProvider } from './providers/registry.ts';
 import type { Target } from './providers/target.ts';
 import { trustAlso } from './providers/trust.ts';
 import { Catalogue } from './routing/catalogue.ts';
+import { explain } from './routing/explain.ts';
 import { Fleet } from './routing/fleet.ts';
+import { probeHealth, verdictOf } from './routing/health-probe.ts';
 import { Observations } from './routing/observations.ts';
 import type { Names } from './routing/resolve.ts';
 import { type Resolved, Router } from './routing/router.ts';
@@ -79,7 +84,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   trustAuthorities(loaded, log);
   const fleet = fleetOf(loaded);
   const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
-  const gateway = gatewayOf(config, fleet, inFlight, { log, version });
+  const { gateway, askProviders } = gatewayOf(config, fleet, inFlight, { log, version });
   const keys = config.keys.map(keyFrom);
   const dependencies = {
     gateway,
@@ -112,9 +117,15 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
     milliseconds(config.healthProbe?.interval),
   );
   detection.unref();
+  const endProbes = probeHealth({
+    intervalMs: milliseconds(config.healthProbe?.interval),
+    ask: askProviders,
+    random: Math.random,
+  });
 
   const close = async () => {
     clearInterval(detection);
+    endProbes();
     await server.close();
     await fleet.close();
   };
@@ -168,25 +179,32 @@ function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
 
 type Request = CompletionRequest | EmbeddingRequest;
 
+interface Core {
+  readonly gateway: Gateway;
+  /** Ask every provider that was not asked for so many milliseconds whether it is well. */
+  readonly askProviders: (olderThanMs: number) => Promise<void>;
+}
+
 /** The core: names to targets, targets to answers, and what is told of both. */
-function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, version }: AppOptions): Gateway {
+function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, version }: AppOptions): Core {
   const began = performance.now();
   const counts = new CallCounts();
   const observations = new Observations();
   const routes = config.routes.map(routeFrom);
+  const guards = new Guards({
+    settings: guardSettings(config),
+    limitsOf: providerLimits(config),
+    recordOf: (provider, model) => observations.attemptsAt(provider, model),
+    clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
+  });
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
     models: config.models.map(modelFrom),
     listOf: listsFrom(config),
     freshMs: milliseconds(config.healthProbe?.interval),
     timeoutMs: milliseconds(config.healthProbe?.timeout),
-  });
-
-  const guards = new Guards({
-    settings: guardSettings(config),
-    limitsOf: providerLimits(config),
-    recordOf: (provider, model) => observations.attemptsAt(provider, model),
-    clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
+    mayAsk: (provider) => guards.mayAsk(provider),
+    onAsked: (provider, error) => observations.of(provider).probed(verdictOf(error)),
   });
   const names: Names = {
     get providers() {
@@ -233,7 +251,8 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
       await catalogue.refresh();
       return describeModels(routes, fleet.serving(), catalogue, principal);
     },
-    listProviders: () => fleet.serving().map((provider) => describeProvider(provider, observations)),
+    listProviders: () =>
+      fleet.serving().map((provider) => describeProvider(provider, observations, guards.standingOf(provider.name))),
     getHealth: () =>
       judgeHealth({
         version,
@@ -243,6 +262,17 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
         providers: gateway.listProviders(),
         enabled: fleet.enabled,
       }),
+    ...breakerControls(guards, () => fleet.serving().map(({ name }) => name)),
+    async explainRoute(request, asker) {
+      refuseBroken(request);
+      return explain(request, asker, {
+        router,
+        observations,
+        refusalOf: (target) => guardOf(target).refusal(),
+        circuitStateOf: (target) => stateOf(guardOf(target).breaker.state),
+        failureOf: (refused) => failureOf([], refused).reason,
+      });
+    },
   };
-  return gateway;
+  return { gateway, askProviders: (olderThanMs) => catalogue.refreshOlder(olderThanMs) };
 }

@@ -1,3 +1,4 @@
+import type { ExplainRouteResponse } from '../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CompletionEvent, CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { GetHealthResponse } from '../gen/llmgateway/v1/health_service_pb.ts';
@@ -8,12 +9,14 @@ import { deadline } from './attempt/deadline.ts';
 import { type FirstToCommitOptions, firstToCommit } from './attempt/first-to-commit.ts';
 import { heartbeats } from './attempt/heartbeat.ts';
 import { completions, embeddings } from './attempt/operation.ts';
+import type { BreakerControls } from './attempt/operator.ts';
 import { type CallContext, type Completer, compose, type Layer, type Principal } from './completion.ts';
+import type { Asker } from './routing/explain.ts';
 import type { WriteCall } from './telemetry/logger.ts';
 import { type CallCounts, observe, type Telling } from './telemetry/observe.ts';
 
 /** What the doors see: every one of them calls the same functions. */
-export interface Gateway {
+export interface Gateway extends BreakerControls {
   /**
    * Carry out a completion. Throws GatewayErrors only.
    *
@@ -27,6 +30,8 @@ export interface Gateway {
   /** Every configured provider and how it does, in the configured order. */
   listProviders(): readonly ProviderMessage[];
   getHealth(): GetHealthResponse;
+  /** Where a completion would go at this moment, and why. Throws for a request that is wrong, as `complete` does. */
+  explainRoute(request: CompletionRequest, asker: Asker): Promise<ExplainRouteResponse>;
 }
 
 /** What the path of a call is made of. */

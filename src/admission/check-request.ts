@@ -23,11 +23,16 @@ export function warmUpChecks(): void {
 
 /** Refuse completions that break the contract's rules, the same way for every door. */
 export const checkCompletion: Layer = (next) => (request, context) => {
+  refuseBroken(request);
+  return next(request, context);
+};
+
+/** Throw `invalid_request` if a completion breaks the contract's rules. */
+export function refuseBroken(request: CompletionRequest): void {
   const found = isPlainlyValid(request) ? [] : violationsOfRules(CompletionRequestSchema, request);
   findInCompletion(request, found);
   refuse(found);
-  return next(request, context);
-};
+}
 
 /** Refuse embeddings that break the contract's rules. */
 export function checkEmbedding<Event>(): Layer<EmbeddingRequest, Event> {

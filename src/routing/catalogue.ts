@@ -37,6 +37,10 @@ export interface CatalogueOptions {
   readonly freshMs: number;
   /** How long a provider may take to list its models, in milliseconds. */
   readonly timeoutMs: number;
+  /** Whether a provider may be asked at this moment. The default: it may. */
+  readonly mayAsk?: (provider: string) => boolean;
+  /** Told each time a provider was asked, with the error that it ended in, if any. */
+  readonly onAsked?: (provider: string, error: unknown) => void;
 }
 
 /** As many ids are looked up once only; more come from callers who make names up. */
@@ -45,8 +49,9 @@ const maxRemembered = 1_000;
 /**
  * The models that can be named: those of the configuration, every provider's default, and what providers list.
  *
- * A provider is asked for its list only when somebody wants to know: when models are listed, or when a name is not known yet.
- * Lists are kept for a while, failed ones too, so that unknown names cannot be used to flood a provider.
+ * A provider is asked for its list when somebody wants to know: when models are listed, when a name is not known yet, and when it is
+ * to be learnt whether it is well. Lists are kept for a while, failed ones too, so that unknown names cannot be used to flood a
+ * provider. One that is to be left alone is not asked.
  */
 export class Catalogue {
   readonly #options: CatalogueOptions;
@@ -132,14 +137,23 @@ export class Catalogue {
 
   /** Ask providers whose lists are not fresh. Never fails: one that does not answer lists nothing new. */
   async refresh(): Promise<void> {
-    const stale = this.#options.providers().filter((provider) => this.#isStale(provider));
-    await Promise.all(stale.map((provider) => this.#ask(provider)));
+    await this.refreshOlder(this.#options.freshMs);
+  }
+
+  /** Ask providers whose lists are older than so many milliseconds, as far as they may be asked. Never fails. */
+  async refreshOlder(ageMs: number): Promise<void> {
+    const old = this.#options.providers().filter((provider) => this.#isOlder(provider, ageMs));
+    await Promise.all(old.map((provider) => this.#ask(provider)));
   }
 
   #isStale(provider: Provider): boolean {
-    if (provider.unavailable !== undefined) return false;
-    const listed = this.#listed.get(provider.name);
-    return !listed || performance.now() - listed.at > this.#options.freshMs;
+    return this.#isOlder(provider, this.#options.freshMs);
+  }
+
+  #isOlder({ name, unavailable }: Provider, ageMs: number): boolean {
+    const listed = this.#listed.get(name);
+    if (listed && performance.now() - listed.at <= ageMs) return false;
+    return unavailable === undefined && (this.#options.mayAsk?.(name) ?? true);
   }
 
   #ask(provider: Provider): Promise<void> {
@@ -152,10 +166,16 @@ export class Catalogue {
   }
 
   async #list(provider: Provider): Promise<void> {
-    const { timeoutMs } = this.#options;
+    const { timeoutMs, onAsked } = this.#options;
     const models = await provider.listModels(AbortSignal.timeout(timeoutMs)).then(
-      (listed) => new Map(listed.map((model) => [model.id, model])),
-      () => this.#listed.get(provider.name)?.models ?? new Map<string, ListedModel>(),
+      (listed) => {
+        onAsked?.(provider.name, undefined);
+        return new Map(listed.map((model) => [model.id, model]));
+      },
+      (error: unknown) => {
+        onAsked?.(provider.name, error);
+        return this.#listed.get(provider.name)?.models ?? new Map<string, ListedModel>();
+      },
     );
     this.#listed.set(provider.name, { at: performance.now(), models });
     this.version++;

@@ -62,6 +62,23 @@ export interface Names {
   readonly fallback: boolean;
 }
 
+/** Whether a call leaves it to the gateway which model answers. */
+function isAnyModel(asked: string): boolean {
+  return asked === '' || asked === 'auto';
+}
+
+/** What a call wishes for, whether or not somebody can serve it: the route of its name, and whether others may follow the first target. */
+export function wishOf(
+  names: Names,
+  asked: string,
+  options: CallOptions | undefined,
+): { readonly route: Route | undefined; readonly fallback: boolean } {
+  return {
+    route: isAnyModel(asked) ? undefined : routeOf(names.routes, asked),
+    fallback: options?.fallback ?? names.fallback,
+  };
+}
+
 /** The route that a name leads to: the alias of that name, else the longest wildcard that fits. */
 export function routeOf(routes: readonly Route[], model: string): Route | undefined {
   let best: Route | undefined;
@@ -81,7 +98,7 @@ export function routeOf(routes: readonly Route[], model: string): Route | undefi
  */
 function candidatesFor(names: Names, asked: string, preferred: string, route: Route | undefined): Candidate[] {
   const { providers } = names;
-  if (asked === '' || asked === 'auto') {
+  if (isAnyModel(asked)) {
     return providers.filter(({ defaultModel }) => defaultModel !== '').map(withDefault);
   }
   if (route) return candidatesOf(route, asked, providers);
@@ -118,17 +135,15 @@ export function resolve(
   principal: Principal,
   leaveOut: LeaveOut = () => {},
 ): Resolution {
-  const fallback = options?.fallback ?? names.fallback;
+  const { route, fallback } = wishOf(names, asked, options);
   let preferred = options?.provider ?? '';
   if (preferred !== '' && !names.providers.some(({ name }) => name === preferred)) {
     // A wish that cannot be fulfilled is none, as long as others may follow; a name that nobody knows is a slip.
     if (!fallback || !names.common.has(preferred)) throw unknownProvider(names, preferred);
     preferred = '';
   }
-  const isAny = asked === '' || asked === 'auto';
-  const route = isAny ? undefined : routeOf(names.routes, asked);
   const all = candidatesFor(names, asked, preferred, route);
-  if (all.length === 0) throw isAny ? nothingServes(names) : unknownModel(names, asked);
+  if (all.length === 0) throw isAnyModel(asked) ? nothingServes(names) : unknownModel(names, asked);
   const permitted = all.filter(
     (candidate) => isPermitted(principal, asked, candidate) || left(candidate, 'not_permitted'),
   );

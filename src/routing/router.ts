@@ -5,7 +5,7 @@ import type { AttemptLimits, Target } from '../providers/target.ts';
 import type { Catalogue } from './catalogue.ts';
 import { misfit, type Need, needOf } from './need.ts';
 import type { Observations } from './observations.ts';
-import { type Candidate, type LeaveOut, type Names, type Resolution, type Route, resolve } from './resolve.ts';
+import { type Candidate, type LeaveOut, type Names, type Resolution, type Route, resolve, wishOf } from './resolve.ts';
 import { order, type Sight } from './strategies.ts';
 import { Turn } from './turn.ts';
 
@@ -22,7 +22,7 @@ export interface Resolved extends Omit<Resolution, 'candidates'> {
 export type WhyLeftOut = Parameters<LeaveOut>[1] | 'window_too_small' | 'lacks_capability';
 
 /** Told of each target that is left out. */
-export type LeaveOutTarget = (target: Pick<Target, 'provider' | 'model'>, why: WhyLeftOut) => void;
+export type LeaveOutTarget = (target: Candidate, why: WhyLeftOut) => void;
 
 /** What targets are put in order by. */
 export interface Ordering {
@@ -93,15 +93,25 @@ export class Router {
 
   /** The same by what is known at this moment, and anew each time. */
   resolveNow(request: Request, principal: Principal, leaveOut?: LeaveOutTarget): Resolved {
-    const { names, strategy } = this.#options;
+    const { names } = this.#options;
     const { model, options } = request;
     const { candidates, ...resolution } = resolve(names, model, options, principal, leaveOut);
     const { route } = resolution;
     return {
       ...resolution,
-      strategy: options?.routingStrategy || route?.strategy || strategy,
-      targets: candidates.map((candidate) => this.#targetOf(candidate, request, route)),
+      strategy: this.#strategyOf(request, route),
+      targets: candidates.map((candidate) => this.targetOf(candidate, request, route)),
     };
+  }
+
+  /** What a call wishes for, whether or not somebody can serve it. */
+  wishOf(request: Request): Pick<Resolved, 'route' | 'strategy' | 'fallback'> {
+    const { route, fallback } = wishOf(this.#options.names, request.model, request.options);
+    return { route, fallback, strategy: this.#strategyOf(request, route) };
+  }
+
+  #strategyOf({ options }: Request, route: Route | undefined): RoutingStrategy {
+    return options?.routingStrategy || route?.strategy || this.#options.strategy;
   }
 
   /**
@@ -148,7 +158,8 @@ export class Router {
     return turn;
   }
 
-  #targetOf({ provider, model, weight }: Candidate, request: Request, route: Route | undefined): Target {
+  /** A candidate with all that is known of it. */
+  targetOf({ provider, model, weight }: Candidate, request: Request, route: Route | undefined): Target {
     const { catalogue, limitsOf } = this.#options;
     const limits = limitsOf(provider.name, route, request);
     const key = `${route?.model ?? ''} ${provider.name} ${model}`;

@@ -12,24 +12,43 @@ import type { Catalogue, ModelFacts } from './catalogue.ts';
 import type { Observations } from './observations.ts';
 import { isPermitted, type Route } from './resolve.ts';
 
-/** A provider and how it does, as it is told to callers. */
-export function describeProvider(provider: Provider, observations: Observations): ProviderMessage {
+/** Some providers say a number of calls that means no limit. */
+const maxUint32 = 0xffff_ffff;
+
+/** How a provider stands with those who let calls pass to it. */
+export interface Standing {
+  /** The worst of its models. */
+  readonly circuitState: CircuitState;
+  readonly queueLength: number;
+  /** Calls that it still takes in its present period; undefined: unknown. */
+  readonly remaining: number | undefined;
+  /** How long no call is sent to it because of a limit; 0: it is not limited. */
+  readonly limitedForMs: number;
+}
+
+/** A provider and how it does, as it is told to callers. It is not healthy while no call may pass to one of its models. */
+export function describeProvider(provider: Provider, observations: Observations, standing: Standing): ProviderMessage {
   const record = observations.of(provider.name);
+  const { circuitState, queueLength, remaining, limitedForMs } = standing;
+  const isAvailable = provider.unavailable === undefined;
   const status: ProviderStatus = {
     $typeName: 'llmgateway.v1.ProviderStatus',
-    available: provider.unavailable === undefined,
-    healthy: provider.unavailable === undefined && record.healthy,
+    available: isAvailable,
+    healthy: isAvailable && record.healthy && circuitState !== CircuitState.OPEN,
     errorRate: record.errorRate,
     lastError: record.lastErrorReason ?? '',
-    circuitState: CircuitState.CLOSED,
+    circuitState,
     activeRequests: record.active,
-    queueLength: 0,
+    queueLength,
     unavailableReason: provider.unavailable ?? '',
-    lastProbeError: '',
+    lastProbeError: record.lastProbeError ?? '',
   };
   if (record.latencyMs !== undefined) status.latency = durationOf(record.latencyMs);
   if (record.lastSuccess !== undefined) status.lastSuccessTime = timestampOf(record.lastSuccess);
   if (record.lastError !== undefined) status.lastErrorTime = timestampOf(record.lastError);
+  if (record.lastProbe !== undefined) status.lastProbeTime = timestampOf(record.lastProbe);
+  if (remaining !== undefined) status.rateLimitRemaining = Math.min(Math.floor(remaining), maxUint32);
+  if (limitedForMs > 0) status.limitedFor = durationOf(limitedForMs);
   return {
     $typeName: 'llmgateway.v1.Provider',
     name: provider.name,

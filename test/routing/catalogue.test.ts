@@ -116,3 +116,52 @@ describe('what a call costs that another model answered', () => {
     expect(catalogue.priceOf('elsewhere', 'asked', 'unknown')?.input).toBe(1);
   });
 });
+
+describe('the lists of providers', () => {
+  /** A catalogue of one provider that lists, or fails, as `answer` says; and what came of asking. */
+  function listing(answer: () => Promise<ListedModel[]>, mayAsk = () => true) {
+    const listModels = vi.fn(answer);
+    const provider = { name: 'main', unavailable: undefined, listModels } as unknown as Provider;
+    const told: [string, unknown][] = [];
+    const catalogue = new Catalogue({
+      providers: () => [provider],
+      models: [],
+      listOf: () => undefined,
+      freshMs: 30_000,
+      timeoutMs: 1_000,
+      mayAsk,
+      onAsked: (name, error) => void told.push([name, error]),
+    });
+    return { catalogue, listModels, told };
+  }
+
+  it('are told of, with what they ended in', async () => {
+    const failure = new Error('no answer');
+    const { catalogue, listModels, told } = listing(async () => [{ id: 'a' }]);
+    await catalogue.refresh();
+    listModels.mockRejectedValue(failure);
+    await catalogue.refreshOlder(-1);
+    expect(told).toEqual([
+      ['main', undefined],
+      ['main', failure],
+    ]);
+    expect([...catalogue.idsOf({ name: 'main', defaultModel: '' } as Provider)]).toEqual(['a']);
+  });
+
+  it('are not asked for while the provider is to be left alone', async () => {
+    const { catalogue, listModels, told } = listing(
+      async () => [],
+      () => false,
+    );
+    await catalogue.refresh();
+    expect([catalogue.stale, told]).toEqual([false, []]);
+    expect(listModels).not.toHaveBeenCalled();
+  });
+
+  it('are asked for once by all who want them, and not again while they are young', async () => {
+    const { catalogue, listModels } = listing(async () => []);
+    await Promise.all([catalogue.refresh(), catalogue.refreshOlder(15_000)]);
+    await catalogue.refreshOlder(15_000);
+    expect(listModels).toHaveBeenCalledTimes(1);
+  });
+});

@@ -6,7 +6,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { ProviderSchema } from '../../gen/llmgateway/v1/provider_pb.ts';
 import { GatewayError } from '../../src/errors.ts';
+import type { Gateway } from '../../src/gateway.ts';
 import type { Server } from '../../src/transport/server.ts';
 import { clientOf, protocols, scriptedGateway, serveGateway } from './scripted-gateway.ts';
 
@@ -17,14 +19,19 @@ const services = [
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
+  'llmgateway.v1.AdminService',
   'llmgateway.v1.CompletionService',
   'llmgateway.v1.EmbeddingService',
   'llmgateway.v1.HealthService',
   'llmgateway.v1.ProviderService',
 ];
 
-async function serve(state = { draining: false }, authenticate?: () => never) {
-  const served = await serveGateway(scriptedGateway(), {
+async function serve(
+  state = { draining: false },
+  authenticate?: () => never,
+  listProviders: Gateway['listProviders'] = () => [],
+) {
+  const served = await serveGateway(scriptedGateway({ listProviders }), {
     draining: () => state.draining,
     ...(authenticate && { authenticate }),
   });
@@ -67,6 +74,34 @@ describe.each(protocols)('the health protocol by %s', (_name, transportTo) => {
     expect(await codeOf(watch.next())).toBe(Code.Unavailable);
     expect(await codeOf(unknown.next())).toBe(Code.Unavailable);
     expect((await client.check({})).status).toBe(Status.NOT_SERVING);
+  });
+
+  it('tells of each provider, which no service depends on', async () => {
+    const standing = { available: true, healthy: true };
+    const ill = create(ProviderSchema, { name: 'ill', status: { available: true, healthy: false } });
+    const away = create(ProviderSchema, { name: 'away', status: { available: false, healthy: true } });
+    const providers = () => [create(ProviderSchema, { name: 'well', status: standing }), ill, away];
+    const { base } = await serve(undefined, noKey, providers);
+    const client = clientOf(Health, transportTo(base));
+
+    const { statuses } = await client.list({});
+    const told = Object.entries(statuses).filter(([name]) => name.startsWith('provider/') || name === '');
+    expect(Object.fromEntries(told.map(([name, { status }]) => [name, status]))).toEqual({
+      '': Status.SERVING,
+      'provider/well': Status.SERVING,
+      'provider/ill': Status.NOT_SERVING,
+      'provider/away': Status.NOT_SERVING,
+    });
+    expect((await client.check({ service: 'provider/ill' })).status).toBe(Status.NOT_SERVING);
+    expect(await codeOf(client.check({ service: 'provider/nobody' }))).toBe(Code.NotFound);
+
+    const watch = client.watch({ service: 'provider/well' })[Symbol.asyncIterator]();
+    expect((await watch.next()).value?.status).toBe(Status.SERVING);
+    standing.healthy = false;
+    expect((await watch.next()).value?.status).toBe(Status.NOT_SERVING);
+    standing.healthy = true;
+    expect((await watch.next()).value?.status).toBe(Status.SERVING);
+    await watch.return?.();
   });
 
   it('ends a watch at the deadline of the watcher', async () => {

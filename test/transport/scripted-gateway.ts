@@ -13,6 +13,10 @@ import { createServer, type RequestHandler, type Server, type ServerOptions } fr
 
 export const silent = pino({ level: 'silent' });
 
+function unscripted(): never {
+  throw new GatewayError('no_provider_available', 'nothing is scripted');
+}
+
 /** A gateway of which a test writes the parts that matter to it. */
 export function scriptedGateway(parts: Partial<Gateway> = {}): Gateway {
   return {
@@ -31,6 +35,10 @@ export function scriptedGateway(parts: Partial<Gateway> = {}): Gateway {
     ],
     listProviders: () => [create(ProviderSchema, { name: 'first' }), create(ProviderSchema, { name: 'second' })],
     getHealth: () => create(GetHealthResponseSchema, { status: HealthStatus.HEALTHY, version: '1.2.3' }),
+    circuitBreakerOf: unscripted,
+    resetCircuitBreaker: unscripted,
+    setCircuitBreaker: unscripted,
+    explainRoute: unscripted,
     ...parts,
   };
 }

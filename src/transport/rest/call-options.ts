@@ -16,6 +16,11 @@ const strategies: Readonly<Record<string, RoutingStrategy>> = {
   failover: RoutingStrategy.FAILOVER,
 };
 
+/** The word for a strategy. */
+export function strategyWord(strategy: RoutingStrategy): string {
+  return Object.keys(strategies).find((word) => strategies[word] === strategy) ?? 'failover';
+}
+
 const guarantees: Readonly<Record<string, Guarantee>> = { buffered: Guarantee.BUFFERED, none: Guarantee.NONE };
 
 const MIN_TIMEOUT = 1;

@@ -47,6 +47,13 @@ export class Exchange {
     response.on('error', () => {});
   }
 
+  /** What follows the `?` of the request's target; empty: nothing. */
+  get query(): string {
+    const { url = '' } = this.request;
+    const at = url.indexOf('?');
+    return at === -1 ? '' : url.slice(at + 1);
+  }
+
   /** A request header by its lower-case name. */
   header(name: string): string | undefined {
     const value = this.request.headers[name];

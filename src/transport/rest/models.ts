@@ -1,8 +1,7 @@
 import type { Model, ModelCapabilities } from '../../../gen/llmgateway/v1/provider_pb.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Gateway } from '../../gateway.ts';
-import { wrong } from './fields.ts';
-import type { Route } from './router.ts';
+import { decoded, type Route } from './router.ts';
 import { secondsOf } from './times.ts';
 
 const FOLDER = '/v1/models/';
@@ -20,7 +19,7 @@ export function modelRoutes(gateway: Gateway): Route[] {
     {
       path: `${FOLDER}*`,
       async get(exchange, principal) {
-        const id = decode(exchange.path.slice(FOLDER.length));
+        const id = decoded(exchange.path.slice(FOLDER.length), 'model');
         const models = await gateway.listModels(principal);
         const model =
           models.find((each) => each.id === id) ?? models.find((each) => `${each.provider}/${each.id}` === id);
@@ -29,14 +28,6 @@ export function modelRoutes(gateway: Gateway): Route[] {
       },
     },
   ];
-}
-
-function decode(id: string): string {
-  try {
-    return decodeURIComponent(id);
-  } catch {
-    throw wrong('model', `${JSON.stringify(id)} is not percent-encoded UTF-8`);
-  }
 }
 
 /** OpenAI's four keys, and beside them what the gateway knows; prices are US dollars for a million tokens. */

@@ -4,6 +4,7 @@ import type { Principal } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import type { DoorDependencies } from '../call.ts';
 import { opsRoutes } from '../ops.ts';
+import { adminRoutes } from './admin.ts';
 import { chatHandler } from './chat.ts';
 import { embeddingsHandler } from './embeddings.ts';
 import { errorBody, errorHeaders } from './errors.ts';
@@ -11,7 +12,7 @@ import { Exchange } from './exchange.ts';
 import { modelRoutes } from './models.ts';
 import { nativeDoor } from './native.ts';
 import { openaiDoor } from './openai.ts';
-import { allowedMethods, pathOf, type Route, Router } from './router.ts';
+import { allowedMethods, decoded, type Parameters, pathOf, type Route, Router } from './router.ts';
 
 /** Answers requests of HTTP/1.1 and HTTP/2. */
 export type RestHandler = (
@@ -26,7 +27,7 @@ const nobody: Principal = { name: 'anonymous', tier: 'default', models: [], admi
  * The REST doors: finds the route of a request, asks who calls before anything of the body is read, and answers whatever a route
  * throws in the envelope of the path's family.
  *
- * Paths that need no key are marked; all others do, those that do not exist included.
+ * Paths that need no key are marked, and those that need admin rights; all others need a key, those that do not exist included.
  */
 export function createRestHandler(dependencies: DoorDependencies): RestHandler {
   const router = new Router([
@@ -35,6 +36,7 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     { path: '/v1/embeddings', post: embeddingsHandler(dependencies) },
     ...modelRoutes(dependencies.gateway),
     ...opsRoutes(dependencies),
+    ...adminRoutes(dependencies),
   ]);
 
   return (request, response) => {
@@ -50,12 +52,15 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
   };
 
   async function serve(exchange: Exchange): Promise<void> {
-    const route = router.find(exchange.path);
+    const { route, parameters } = router.find(exchange.path) ?? {};
     const principal = route?.public ? nobody : dependencies.authenticate((name) => exchange.header(name));
     if (!route) throw new GatewayError('not_found', `there is nothing at ${exchange.path}`);
+    if (route.admin && !principal.admin) {
+      throw new GatewayError('permission_denied', `${exchange.path} needs a key with admin rights`);
+    }
     const { method } = exchange.request;
     const handle = method === 'GET' || method === 'HEAD' ? route.get : method === 'POST' ? route.post : undefined;
-    if (handle) return handle(exchange, principal);
+    if (handle) return handle(exchange, principal, decodedNames(parameters));
     answerOtherMethod(exchange, route);
   }
 
@@ -75,6 +80,10 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
       exchange.answer(error.row.httpStatus, errorBody(error, exchange.family, exchange.requestId), errorHeaders(error));
     exchange.discardBody();
   }
+}
+
+function decodedNames(parameters: Parameters = {}): Parameters {
+  return Object.fromEntries(Object.entries(parameters).map(([name, text]) => [name, decoded(text, name)]));
 }
 
 function answerOtherMethod(exchange: Exchange, route: Route): void {

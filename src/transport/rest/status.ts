@@ -1,7 +1,8 @@
 import { CircuitState, type Provider, type ProviderStatus } from '../../../gen/llmgateway/v1/provider_pb.ts';
 import { rfc3339, secondsOf } from './times.ts';
 
-const circuitStates: Readonly<Record<CircuitState, string>> = {
+/** The words for states of breakers. */
+export const circuitStates: Readonly<Record<CircuitState, string>> = {
   [CircuitState.UNSPECIFIED]: 'closed',
   [CircuitState.CLOSED]: 'closed',
   [CircuitState.OPEN]: 'open',
@@ -31,6 +32,9 @@ function statusJson(status: ProviderStatus): object {
     active_requests: status.activeRequests,
     queue_length: status.queueLength,
     rate_limit_remaining: status.rateLimitRemaining ?? null,
+    limited_for: status.limitedFor ? secondsOf(status.limitedFor) : null,
+    last_probe: rfc3339(status.lastProbeTime),
+    last_probe_error: status.lastProbeError || null,
     unavailable_reason: status.unavailableReason || null,
   };
 }

@@ -3,12 +3,14 @@ import { file_google_rpc_error_details } from '../../../gen/google/rpc/error_det
 import { Health } from '../../../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../../gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { AdminService } from '../../../gen/llmgateway/v1/admin_service_pb.ts';
 import { CompletionService } from '../../../gen/llmgateway/v1/completion_service_pb.ts';
 import { EmbeddingService } from '../../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { HealthService } from '../../../gen/llmgateway/v1/health_service_pb.ts';
 import { ProviderService } from '../../../gen/llmgateway/v1/provider_service_pb.ts';
 import type { DoorDependencies } from '../call.ts';
 import { createRpcHandler, type RpcHandler } from './adapter.ts';
+import { adminService } from './admin.ts';
 import { arrivalOf } from './arrival.ts';
 import { completionService } from './completion.ts';
 import { embeddingService } from './embedding.ts';
@@ -20,11 +22,14 @@ import { mapErrors } from './interceptors.ts';
 import { providerService } from './provider.ts';
 import { createReflection } from './reflection.ts';
 
-const services = [CompletionService, EmbeddingService, ProviderService, HealthService];
+const services = [CompletionService, EmbeddingService, ProviderService, HealthService, AdminService];
 const protocols = [Health, ServerReflection, ServerReflectionAlpha];
 
 /** Services that anybody may ask: how the gateway does is no secret, and balancers have no key. */
 const keyless: ReadonlySet<string> = new Set([HealthService.typeName, Health.typeName]);
+
+/** Services of which every rpc needs admin rights. */
+const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
@@ -37,7 +42,10 @@ export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
     log,
     writeStallMs,
     readMaxBytes: bodyLimitBytes,
-    requestGate: createGate(dependencies, ({ parent }) => keyless.has(parent.typeName)),
+    requestGate: createGate(dependencies, {
+      needsNoKey: ({ parent }) => keyless.has(parent.typeName),
+      needsAdmin: ({ parent }) => forAdmins.has(parent.typeName),
+    }),
     interceptors: [mapErrors(log)],
     onError: (error, values) => describeConnectError(error, arrivalOf(values)?.requestId ?? ''),
     routes: (router) =>
@@ -46,6 +54,7 @@ export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
         .service(EmbeddingService, embeddingService(dependencies))
         .service(ProviderService, providerService(dependencies))
         .service(HealthService, healthService(dependencies))
+        .service(AdminService, adminService(dependencies))
         .service(Health, grpcHealth(dependencies, names))
         .service(ServerReflection, { serverReflectionInfo })
         .service(ServerReflectionAlpha, { serverReflectionInfo }),

@@ -187,7 +187,9 @@ describe('GET /health and /providers', () => {
       activeRequests: 1,
       queueLength: 0,
       unavailableReason: 'no answer',
-      lastProbeError: '',
+      limitedFor: { $typeName: 'google.protobuf.Duration', seconds: 1n, nanos: 500_000_000 },
+      lastProbeTime: { $typeName: 'google.protobuf.Timestamp', seconds: 1_800_000_000n, nanos: 0 },
+      lastProbeError: 'provider_timeout',
     },
   };
   const shown = {
@@ -204,6 +206,9 @@ describe('GET /health and /providers', () => {
       active_requests: 1,
       queue_length: 0,
       rate_limit_remaining: null,
+      limited_for: 1.5,
+      last_probe: '2027-01-15T08:00:00.000Z',
+      last_probe_error: 'provider_timeout',
       unavailable_reason: 'no answer',
       kind: 'groq',
       default_model: 'm',

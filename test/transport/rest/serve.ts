@@ -65,6 +65,10 @@ export interface ServeOptions extends Partial<Omit<DoorDependencies, 'gateway'>>
   readonly http2?: boolean;
 }
 
+function unscripted(): never {
+  throw new Error('nothing is scripted');
+}
+
 export async function serve(options: ServeOptions = {}): Promise<Served> {
   const asked: Asked[] = [];
   const logged: string[] = [];
@@ -88,6 +92,10 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
         totalRequests: 0,
         providers: [],
       }),
+      circuitBreakerOf: unscripted,
+      resetCircuitBreaker: unscripted,
+      setCircuitBreaker: unscripted,
+      explainRoute: unscripted,
       ...gateway,
     },
     authenticate: () => ({ name: 'anonymous', tier: 'default', models: [], admin: true }),
