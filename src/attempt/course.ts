@@ -111,7 +111,7 @@ export class Course {
 
   /** The next target that has not been asked, to be asked beside the present one; undefined: there is none. */
   takeHedge(): number | undefined {
-    return this.exhausted ? undefined : this.#untried.shift();
+    return this.exhausted ? undefined : this.#takeUntried();
   }
 
   /** Give back what `takeHedge` took and could not be used. */
@@ -124,10 +124,15 @@ export class Course {
     if (this.exhausted) return { kind: 'end' };
     const again = this.#sameAgain(leftMs) ?? this.#onceFilled(leftMs);
     if (again) return again;
-    for (let at = this.#untried.shift(); at !== undefined; at = this.#untried.shift()) {
-      if (this.#mayFit(at)) return { kind: 'try', at, afterMs: 0, retry: false };
-    }
+    const at = this.#takeUntried();
+    if (at !== undefined) return tryAt(at, 0);
     return this.#queue(leftMs) ?? this.#secondRound(leftMs) ?? { kind: 'end' };
+  }
+
+  #takeUntried(): number | undefined {
+    let at = this.#untried.shift();
+    while (at !== undefined && !this.#mayFit(at)) at = this.#untried.shift();
+    return at;
   }
 
   #sameAgain(leftMs: number): Step | undefined {
@@ -148,22 +153,26 @@ export class Course {
   #onceFilled(leftMs: number): Step | undefined {
     const limited = this.#limited;
     this.#limited = undefined;
-    return limited && limited.afterMs < leftMs ? { kind: 'try', ...limited, retry: false } : undefined;
+    if (limited === undefined || limited.afterMs >= leftMs) return undefined;
+    // A retry that was found limited has been paid for, and is one still.
+    return { kind: 'try', ...limited, retry: this.#errors[limited.at] !== undefined };
   }
 
   #secondRound(leftMs: number): Step | undefined {
-    let best: { at: number; afterMs: number } | undefined;
+    const hopes: { at: number; afterMs: number }[] = [];
     for (const at of this.#stages.keys()) {
       const error = this.#errors[at];
       const afterMs = this.#closed.has(at) ? this.#reopensMs(at) : error && this.#laterMs(at, error);
-      if (afterMs === undefined || afterMs >= leftMs || (best && best.afterMs <= afterMs)) continue;
-      if ((this.#tries[at] ?? 0) < this.#policy.attemptsPerTarget) best = { at, afterMs };
+      if (afterMs !== undefined && afterMs < leftMs) hopes.push({ at, afterMs });
     }
-    if (best === undefined) return undefined;
-    const { at, afterMs } = best;
-    const waits = this.#closed.get(at);
-    if (waits !== undefined) this.#closed.set(at, waits + 1);
-    return this.#tries[at] === 0 ? { kind: 'try', at, afterMs, retry: false } : this.#retry(at, afterMs);
+    for (const { at, afterMs } of hopes.sort((a, b) => a.afterMs - b.afterMs)) {
+      const step = this.#tries[at] === 0 ? tryAt(at, afterMs) : this.#retry(at, afterMs);
+      if (!step) continue;
+      const waits = this.#closed.get(at);
+      if (waits !== undefined) this.#closed.set(at, waits + 1);
+      return step;
+    }
+    return undefined;
   }
 
   /**
@@ -174,7 +183,7 @@ export class Course {
   #reopensMs(at: number): number | undefined {
     const closedMs = this.#stages[at]?.closedMs();
     const { maxDelayMs, attemptsPerTarget } = this.#policy;
-    if (this.#made === 0 || closedMs === undefined || closedMs > maxDelayMs) return undefined;
+    if (this.#made === 0 || closedMs === undefined || closedMs > maxDelayMs || !this.#mayFit(at)) return undefined;
     return (this.#closed.get(at) ?? 0) < attemptsPerTarget ? this.#namedMs(closedMs) : undefined;
   }
 
@@ -222,4 +231,9 @@ export class Course {
     if (retryAfterMs > LONGEST_WAIT_MS) return undefined;
     return retryAfterMs * (1 + 0.1 * this.#random()) + MARGIN_MS;
   }
+}
+
+/** A first attempt. */
+function tryAt(at: number, afterMs: number): Step {
+  return { kind: 'try', at, afterMs, retry: false };
 }
