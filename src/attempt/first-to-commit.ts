@@ -166,7 +166,9 @@ class Call<Request, Event> {
   ): Promise<Trial<Request, Event> | undefined> {
     const places = new Map([[trial, at]]);
     const { budget } = this.#at(at).guard;
-    const second = () => this.#hedge(budget, (other, place) => places.set(other, place));
+    // An answer that is held back may take long though it is on its way.
+    const second = () =>
+      trial.hasSpoken ? undefined : this.#hedge(budget, (other, place) => places.set(other, place));
     const { winner, failures } = await race(trial, second, hedgeAfterMs, (error) => !isTriedElsewhere(error));
     for (const { racer, error } of failures) {
       await racer.end();

@@ -31,6 +31,8 @@ export class Trial<Request, Event> {
   readonly #operation: Operation<Request, Event>;
   readonly #buffered: boolean;
   readonly #stop: Stop | undefined;
+  /** Whether it has brought content, be it held back. */
+  hasSpoken = false;
   #unfollow = () => {};
   #size = 0;
 
@@ -54,6 +56,7 @@ export class Trial<Request, Event> {
       // An attempt without a last event throws.
       if (done) return;
       const commits = operation.commits(event);
+      if (commits) this.hasSpoken = true;
       if (commits || this.#buffered || !operation.isEmpty(event, held)) held.push(event);
       if (this.#buffered ? operation.isLast(event) : commits) return;
       if (this.#buffered) await this.#weigh(event);
@@ -84,14 +87,11 @@ export class Trial<Request, Event> {
   async #weigh(event: Event): Promise<void> {
     this.#size += this.#operation.sizeOf(event);
     if (this.#size <= maxHeld) return;
-    await this.end();
-    const { name } = this.target.provider;
-    throw new GatewayError(
-      'provider_protocol',
-      `the answer of ${name} is larger than ${maxHeld} and cannot be held back`,
-      {
-        provider: name,
-      },
-    );
+    const { name: provider } = this.target.provider;
+    const message = `the answer of ${provider} is larger than ${maxHeld} and cannot be held back`;
+    const error = new GatewayError('provider_protocol', message, { provider });
+    // Thrown into the attempt, whose account tells it then.
+    await this.iterator.throw?.(error);
+    throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { AttemptOutcome, type CompletionEvent, FinishReason } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { firstToCommit } from '../../src/attempt/first-to-commit.ts';
+import { firstToCommit, type Plan } from '../../src/attempt/first-to-commit.ts';
 import { completions } from '../../src/attempt/operation.ts';
 import {
   choiceFinished,
@@ -32,7 +32,7 @@ const answer = (text: string): Step[] => [
 ];
 const failure = (reason: Reason) => new GatewayError(reason, `made up: ${reason}`);
 
-function run(targets: readonly Target[], context = contextOf()) {
+function run(targets: readonly Target[], context = contextOf(), more: Partial<Plan> = {}) {
   const observations = new Observations();
   const guards = guardsFor(observations);
   const plan = {
@@ -44,10 +44,11 @@ function run(targets: readonly Target[], context = contextOf()) {
     waitWhenLimited: false,
     hedgeAfterMs: undefined,
     buffered: false,
+    ...more,
   };
   const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
   const complete = firstToCommit(completions, { planFor: () => plan, guardOf, random: () => 0.5 });
-  return { events: complete(requestOf(), context), recordOf: (name: string) => observations.of(name) };
+  return { events: complete(requestOf(), context), recordOf: (name: string) => observations.of(name), guardOf };
 }
 
 async function all(events: AsyncIterable<CompletionEvent>): Promise<CompletionEvent[]> {
@@ -211,5 +212,65 @@ describe('first to commit', () => {
     for await (const _ of events) break;
     expect(first.closed).toBe(1);
     expect(recordOf('one').active).toBe(0);
+  });
+
+  describe('with a hedge', () => {
+    const hedged = { hedgeAfterMs: 5 };
+
+    it('asks the next target beside a silent one, and closes the slower', async () => {
+      const slow = scripted('one', [started('m'), 'hang']);
+      const targets = [targetOf(slow), targetOf(scripted('two', answer('hi')))];
+      const { events, recordOf, guardOf } = run(targets, contextOf(), hedged);
+      const completion = await collect(events);
+      expect(completion.attempts.map(({ provider, outcome }) => [provider, outcome])).toEqual([
+        ['one', AttemptOutcome.CANCELLED],
+        ['two', AttemptOutcome.SUCCEEDED],
+      ]);
+      await expect.poll(() => slow.closed).toBe(1);
+      expect(recordOf('one')).toMatchObject({ active: 0, lastError: undefined });
+      // It is the first one's budget that a hedge takes from: three without any traffic to speak of.
+      const budget = guardOf(targets[0] as Target).budget;
+      expect([budget.spend(), budget.spend(), budget.spend()]).toEqual([true, true, false]);
+    });
+
+    it('asks nobody else once the budget is spent, and then fails over as without one', async () => {
+      const slow = scripted('one', [started('m'), 'hang']);
+      const second = scripted('two', answer('hi'));
+      const limits = { unaryMs: 200, firstTokenMs: 200, idleMs: 200, slowFirstTokenMs: 100, slowUnaryMs: 100 };
+      const targets = [targetOf(slow, { limits }), targetOf(second)];
+      const { events, guardOf } = run(targets, contextOf(), hedged);
+      const { budget } = guardOf(targets[0] as Target);
+      while (budget.spend());
+      const began = performance.now();
+      expect((await collect(events)).provider).toBe('two');
+      expect(performance.now() - began).toBeGreaterThan(190);
+    });
+
+    it('asks nobody beside a target whose answer is on its way but held back', async () => {
+      const second = scripted('two', answer('hi'));
+      const first = scripted('one', [started('m'), textDelta(0, 0, 'half'), 'hang']);
+      const limits = { unaryMs: 100, firstTokenMs: 100, idleMs: 100, slowFirstTokenMs: 50, slowUnaryMs: 50 };
+      const targets = [targetOf(first, { limits }), targetOf(second)];
+      const { events } = run(targets, contextOf(), { ...hedged, buffered: true });
+      const completion = await collect(events);
+      expect(completion.attempts.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+        [AttemptOutcome.FAILED, 'provider_timeout'],
+        [AttemptOutcome.SUCCEEDED, ''],
+      ]);
+      expect(completion.choices[0]?.message?.parts[0]?.kind.value).toBe('hi');
+    });
+
+    it('passes over targets that cannot be asked', async () => {
+      const closed = scripted('two', answer('no'));
+      const targets = [
+        targetOf(scripted('one', ['hang'])),
+        targetOf(closed),
+        targetOf(scripted('three', answer('hi'))),
+      ];
+      const { events, guardOf } = run(targets, contextOf(), hedged);
+      guardOf(targets[1] as Target).breaker.setHold('open');
+      expect((await collect(events)).provider).toBe('three');
+      expect(closed.asked).toBe(0);
+    });
   });
 });
