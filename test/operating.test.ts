@@ -71,7 +71,10 @@ async function start(more: Record<string, unknown> = {}, environment: Record<str
   });
   const gateway = await startGateway(
     {
-      providers: [{ ...provider('first', first), limits: (more.limits as object) ?? {} }, provider('second', second)],
+      providers: [
+        { ...provider('first', first), ...(more.limits !== undefined && { limits: more.limits }) },
+        provider('second', second),
+      ],
       routing: { default_strategy: 'failover' },
       breaker: { min_calls: 2, open_for: '60s', max_open_for: '120s' },
       retry: { attempts_per_target: 1 },

@@ -74,7 +74,7 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
 };
 
 /** The tiers known without any file. A tier of the file with one of these names changes only what it gives. */
-const builtInTiers = [
+export const builtInTiers = [
   { name: 'default', capacity: 100, refillPerSecond: 1 },
   { name: 'premium', capacity: 500, refillPerSecond: 5 },
   { name: 'enterprise', capacity: 1000, refillPerSecond: 10 },

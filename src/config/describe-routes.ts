@@ -1,7 +1,6 @@
-import { Guarantee, RoutingStrategySchema } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { Guarantee, RoutingStrategy, RoutingStrategySchema } from '../../gen/llmgateway/v1/completion_pb.ts';
 import {
   type Config,
-  OnRateLimitSchema,
   type ProviderConfig,
   ProviderKind,
   type RouteConfig,
@@ -22,9 +21,10 @@ function describeRoute(route: RouteConfig, config: Config): string[] {
   const perTarget = retry?.attemptsPerTarget ?? Math.min(config.retry?.attemptsPerTarget ?? 1, attempts);
   const enabled = cache?.enabled ?? config.cache?.enabled;
   const ttl = cache?.ttl ?? config.cache?.ttl;
+  const shares = sharesOf(route, strategy);
   return [
     `${route.model}: ${wordOf(RoutingStrategySchema, strategy)}${mark(route.strategy || undefined)}`,
-    ...route.targets.map((target) => `  -> ${describeTarget(target, route, config)}`),
+    ...route.targets.map((target, at) => `  -> ${describeTarget(target, shares[at] ?? '', route, config)}`),
     `  whole call: ${timeouts?.total ? `${format(timeouts.total)} [route]` : wholeCall(config)}`,
     `  attempts: ${perTarget} a target${mark(retry?.attemptsPerTarget)}, ${attempts} in all${mark(retry?.attempts)}`,
     `  cache: ${enabled ? `on, for ${ttl && format(ttl)}` : 'off'}${mark(cache)}`,
@@ -37,10 +37,26 @@ function mark(own: unknown): string {
   return own === undefined ? '' : ' [route]';
 }
 
-function describeTarget({ provider: name, model, weight }: TargetConfig, route: RouteConfig, config: Config): string {
+/** What the weights come to. Under a strategy without shares they count only for calls that ask for one with them. */
+function sharesOf({ targets }: RouteConfig, strategy: RoutingStrategy): string[] {
+  const hasShares = strategy === RoutingStrategy.ROUND_ROBIN || strategy === RoutingStrategy.RANDOM;
+  if (!hasShares && targets.every(({ weight }) => weight === targets[0]?.weight)) return [];
+  const total = targets.reduce((sum, { weight = 1 }) => sum + weight, 0);
+  return targets.map(({ weight = 1 }) => {
+    const share = `${Number(((100 * weight) / total).toFixed(1))} %`;
+    return hasShares ? `${share} of the calls` : `${share} where a call asks for round_robin or random`;
+  });
+}
+
+function describeTarget(
+  { provider: name, model }: TargetConfig,
+  share: string,
+  route: RouteConfig,
+  config: Config,
+): string {
   const provider = config.providers.find((candidate) => candidate.name === name);
   const asked = model || (route.model.includes('*') ? '*' : provider?.defaultModel) || 'its own model';
-  return `${name}/${asked}, weight ${weight}; ${attemptTimeouts(config, provider, route)}`;
+  return `${name}/${asked}${share && `, ${share}`}; ${attemptTimeouts(config, provider, route)}`;
 }
 
 /** What binds one attempt, with where it comes from: the route, else the provider, else everybody's. */
@@ -72,12 +88,11 @@ function wholeCall({ timeouts }: Config): string {
 /** What binds the models that no route names. */
 function describeRest(config: Config): string[] {
   const { routing, retry, cache } = config;
-  const limited = wordOf(OnRateLimitSchema, retry?.onRateLimit ?? 0);
   return [
     `any other model: ${wordOf(RoutingStrategySchema, routing?.defaultStrategy ?? 0)}, ${routing?.fallback ? 'with' : 'without'} fallback`,
     `  each attempt: ${attemptTimeouts(config)}`,
     `  whole call: ${wholeCall(config)}`,
-    `  attempts: ${retry?.attemptsPerTarget} a target, ${retry?.attempts} in all; when rate limited: ${limited}`,
+    `  attempts: ${retry?.attemptsPerTarget} a target, ${retry?.attempts} in all`,
     `  cache: ${cache?.enabled && cache.ttl ? `on, for ${format(cache.ttl)}` : 'off'}`,
   ];
 }

@@ -7,6 +7,7 @@ import {
   ProviderKind,
   ProviderKindSchema,
 } from '../../gen/llmgateway/v1/config_pb.ts';
+import { describePolicies } from './describe-policies.ts';
 import { describeRoutes } from './describe-routes.ts';
 import { formatDuration as format } from './durations.ts';
 import type { LoadedConfig } from './loaded-config.ts';
@@ -23,6 +24,7 @@ export function describeConfig(loaded: LoadedConfig): string {
     describeServer(config),
     ['providers', ...config.providers.flatMap((provider) => describeProvider(provider, loaded))],
     ['routes', ...indent(describeRoutes(config))],
+    ['every target', ...indent(describePolicies(config))],
     ['limits', ...describeLimits(config)],
     ['keys', ...describeKeys(loaded)],
     loaded.notices.length === 0 ? [] : ['notices', ...indent(loaded.notices)],
@@ -52,27 +54,29 @@ function describeServer({ server }: Config): string[] {
   ];
 }
 
-function describeProvider(provider: ProviderConfig, { ollama }: LoadedConfig): string[] {
+function describeProvider(provider: ProviderConfig, { config, ollama }: LoadedConfig): string[] {
   const keys = provider.apiKeys.length || (provider.apiKey === '' ? 0 : 1);
   const isDetected = provider.name === 'ollama' && ollama === 'detect';
   const place = provider.baseUrl === '' ? '' : ` at ${provider.baseUrl}`;
   return indent([
     `${provider.name}: ${wordOf(ProviderKindSchema, provider.kind)}${place}${isDetected ? ', if it answers' : ''}`,
     `  default model: ${provider.defaultModel || (provider.kind === ProviderKind.DEMO ? 'its own' : 'none')}; keys: ${keys}; fields it cannot take: ${wordOf(DropUnsupportedSchema, provider.dropUnsupported)}`,
-    ...limitLines(provider),
+    ...limitLines(provider, config),
   ]);
 }
 
-function limitLines({ limits }: ProviderConfig): string[] {
+/** Limits of a provider bind all that goes to it, by whatever name. */
+function limitLines({ name, limits }: ProviderConfig, { routes }: Config): string[] {
   if (!limits) return [];
   const parts = [
     [limits.requestsPerMinute, 'a minute'],
     [limits.requestsPerSecond, 'a second'],
     [limits.maxConcurrent, 'in flight'],
   ] as const;
-  return [
-    `  limits: ${parts.flatMap(([count, unit]) => (count ? [`${count} calls ${unit}`] : [])).join(', ') || 'none'}`,
-  ];
+  const bound = routes.filter(({ targets }) => targets.some(({ provider }) => provider === name));
+  const who = [...bound.map(({ model }) => model), 'its models by their own names'];
+  const what = parts.flatMap(([count, unit]) => (count ? [`${count} calls ${unit}`] : [])).join(', ');
+  return [`  limits: ${what || 'none'}${what && `; they bind ${who.join(', ')}`}`];
 }
 
 function describeLimits({ limits }: Config): string[] {

@@ -1,11 +1,10 @@
 import { create } from '@bufbuild/protobuf';
-import { type Config, ProviderConfigSchema, ProviderKindSchema } from '../../gen/llmgateway/v1/config_pb.ts';
+import { type Config, ProviderConfigSchema } from '../../gen/llmgateway/v1/config_pb.ts';
 import { readFlag } from './environment.ts';
 import type { Findings } from './findings.ts';
 import type { Environment } from './interpolate.ts';
 import { type ProviderVariables, providerVariables } from './kinds.ts';
 import { show } from './show.ts';
-import { wordOf } from './words.ts';
 
 /** Whether Ollama is to be used: as configured, if it answers on its default address, or not at all. */
 export type OllamaMode = 'configured' | 'detect' | 'off';
@@ -53,7 +52,7 @@ function add(config: Config, { name, kind, enable }: ProviderVariables, findings
   const path = `providers[${index}]`;
   findings.give(path, { variable: enable });
   findings.give(`${path}.name`, { variable: enable, text: show(name) });
-  findings.give(`${path}.kind`, { variable: enable, word: wordOf(ProviderKindSchema, kind) });
+  findings.give(`${path}.kind`, { variable: enable });
   return index;
 }
 

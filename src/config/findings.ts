@@ -11,8 +11,6 @@ export interface Origin {
   readonly part?: string;
   /** The value as written, fit to be shown; unset for secrets, and for lists and maps that hold something. */
   readonly text?: string;
-  /** The word that was read, where the setting is one of several. */
-  readonly word?: string;
   /** Whether a `${NAME:-}` left it empty, which is the same as not given. */
   readonly isEmpty?: boolean;
 }

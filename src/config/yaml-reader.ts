@@ -14,7 +14,7 @@ import type { Findings } from './findings.ts';
 import { type Environment, hasReferences, interpolate } from './interpolate.ts';
 import { expectedOf, readScalar, type ScalarKind } from './scalars.ts';
 import { show, suggest } from './show.ts';
-import { isSecret, wordOf } from './words.ts';
+import { isSecret } from './words.ts';
 import type { YamlDocument } from './yaml-document.ts';
 
 /** Aliases let a small file say a lot; this is 50 times what 300 providers need. */
@@ -145,11 +145,7 @@ class YamlReader {
       return undefined;
     }
     const read = readScalar(kind, { value: replaced.text, interpolated, shown });
-    if ('value' in read) {
-      const word = typeof kind === 'object' ? { word: wordOf(kind, Number(read.value)) } : {};
-      this.#findings.give(path, { ...this.#findings.origin(path), ...word });
-      return read.value;
-    }
+    if ('value' in read) return read.value;
     this.#findings.refuse(path, read.problem);
     return undefined;
   }

@@ -375,7 +375,7 @@ const references: Broken[] = [
     'is required: the provider "o" has no default_model',
   ],
   [
-    `${demo}routes: [{ model: a, targets: [{ provider: demo }], hedge: {} }]`,
+    `${demo}routes: [{ model: a, targets: [{ provider: demo }, { provider: ollama }], hedge: {} }]`,
     'routes[0].hedge.delay',
     2,
     'is required',
@@ -410,16 +410,16 @@ const references: Broken[] = [
 const callers: Broken[] = [
   ['limits: { tiers: [{ capacity: 5 }] }', 'limits.tiers[0].name', 1, 'is required'],
   [
-    'limits: { tiers: [{ name: a, capacity: 0 }] }',
+    'limits: { tiers: [{ name: premium, capacity: 0 }] }',
     'limits.tiers[0].capacity',
     1,
     'must be greater than or equal to 1, not 0',
   ],
   [
-    'limits:\n  tiers:\n    - { name: a }\n    - { name: a }',
+    'limits:\n  tiers:\n    - { name: premium }\n    - { name: premium }',
     'limits.tiers[1].name',
     4,
-    'the name "a" is taken by limits.tiers[0]',
+    'the name "premium" is taken by limits.tiers[0]',
   ],
   [
     'keys: [{ name: a, sha256: 9f86d0 }]',
@@ -484,6 +484,40 @@ const syntax: Broken[] = [
   ['['.repeat(20_000), '', 1, 'not valid YAML: it is nested too deeply'],
 ];
 
+const nothing = 'is empty, and changes nothing; leave it out';
+
+const withoutEffect: Broken[] = [
+  [
+    `${demo}routes: [{ model: a, targets: [{ provider: demo }], hedge: { delay: 1s } }]`,
+    'routes[0].hedge',
+    2,
+    'binds to nothing: the route has 1 target, and no other that could be asked beside it',
+  ],
+  [`${demo}routes: [{ model: a, targets: [{ provider: demo }], retry: {} }]`, 'routes[0].retry', 2, nothing],
+  [`${demo}routes: [{ model: a, targets: [{ provider: demo }], cache: {} }]`, 'routes[0].cache', 2, nothing],
+  [`${demo}routes: [{ model: a, targets: [{ provider: demo }], timeouts: {} }]`, 'routes[0].timeouts', 2, nothing],
+  [
+    `${demo}routes: [{ model: auto, targets: [{ provider: demo }] }]`,
+    'routes[0].model',
+    2,
+    'must not be "auto", which stands for the default models of all providers: nobody would get here',
+  ],
+  ['providers: [{ name: demo, kind: demo, limits: {} }]', 'providers[0].limits', 1, nothing],
+  ['providers: [{ name: demo, kind: demo, timeouts: {} }]', 'providers[0].timeouts', 1, nothing],
+  [
+    'providers: [{ name: demo, kind: demo, limits: { max_concurrent: 0, requests_per_minute: 0 } }]',
+    'providers[0].limits',
+    1,
+    'limits nothing: 0 is no limit; leave it out, or give a number above 0',
+  ],
+  [
+    `limits:\n  tiers:\n    - { name: premium }\n    - { name: gold }\nkeys: [{ name: a, sha256: ${digest} }]`,
+    'limits.tiers[1]',
+    4,
+    'binds to nothing: no key has the tier "gold"',
+  ],
+];
+
 describe.each([
   ['a file of the wrong shape', shapes],
   ['a wrong value', values],
@@ -491,6 +525,7 @@ describe.each([
   ['a wrong provider', providers],
   ['a wrong model, route or bound', references],
   ['a wrong tier or key', callers],
+  ['a setting that binds to nothing', withoutEffect],
   ['a text that is not YAML', syntax],
 ])('%s', (_, broken) => {
   it.each(broken.map((row) => [row[0].length < 200 ? row[0] : `${row[0].slice(0, 40)}…`, row] as const))(
@@ -537,6 +572,32 @@ describe('loading', () => {
   it('does not blame routes for a provider whose own name is missing', () => {
     const yaml = 'providers:\n  - nmae: groq\n    kind: demo\nroutes:\n  - { model: a, targets: [{ provider: groq }] }';
     expect(problemsOf(yaml).map(({ path }) => path)).toEqual(['providers[0].nmae', 'providers[0].name']);
+  });
+
+  it('does not call what is misspelt empty, nor a tier unused that a misspelt key may mean', () => {
+    const yaml = [
+      'providers: [{ name: demo, kind: demo, limits: { max_concurent: 5 }, timeouts: { idl: 5s } }]',
+      'routes: [{ model: a, targets: [{ provider: demo }], retry: { attemps: 5 } }]',
+      'limits: { tiers: [{ name: gold }] }',
+      `keys: [{ name: a, sha256: ${digest}, tier: glod }]`,
+    ].join('\n');
+    expect(problemsOf(yaml).map(({ path }) => path)).toEqual([
+      'providers[0].limits.max_concurent',
+      'providers[0].timeouts.idl',
+      'routes[0].retry.attemps',
+      'keys[0].tier',
+    ]);
+  });
+
+  it('takes a tier that only a key of the environment has, and sections that are commented out', () => {
+    const yaml = 'limits: { tiers: [{ name: gold }] }\nproviders:\n  - name: demo\n    kind: demo\n    limits: # none';
+    expect(problemsOf(yaml, { GATEWAY_API_KEYS: 'team:gold:a-long-enough-key' })).toEqual([]);
+  });
+
+  it('takes a limit that the environment leaves at 0', () => {
+    const yaml = `providers: [{ name: demo, kind: demo, limits: { max_concurrent: "\${MOST:-0}" } }]`;
+    expect(problemsOf(yaml)).toEqual([]);
+    expect(problemsOf(yaml, { MOST: '5' })).toEqual([]);
   });
 
   it('does not blame keys for a tier whose own name is missing', () => {

@@ -122,7 +122,8 @@ describe('defaults', () => {
 
   it('of a built-in tier hold for what the file does not give of it', () => {
     const yaml = 'limits: { tiers: [{ name: premium, capacity: 900 }, { name: trial, refill_per_second: 0.5 }] }';
-    expect(load(yaml).config.limits?.tiers).toMatchObject([
+    const key = `keys: [{ name: team, tier: trial, sha256: ${digest} }]`;
+    expect(load(`${yaml}\n${key}`).config.limits?.tiers).toMatchObject([
       { name: 'premium', capacity: 900, refillPerSecond: 5 },
       { name: 'trial', capacity: 100, refillPerSecond: 0.5 },
       { name: 'default', capacity: 100, refillPerSecond: 1 },

@@ -17,6 +17,11 @@ routes:
     retry: { attempts: 1 }
     cache: { enabled: true }
   - { model: "gpt-*", targets: [{ provider: other }] }
+  - model: spread
+    targets: [{ provider: main, weight: 3 }, { provider: other, model: m }, { provider: ollama }]
+    hedge: { delay: 800ms }
+    guarantee: buffered
+breaker: { slow_call: 2s, failure_ratio: 0.335 }
 retry: { attempts: 4 }
 limits: { tiers: [{ name: premium, tokens_per_minute: 1000 }] }
 keys:
@@ -34,7 +39,7 @@ describe('describeConfig', () => {
 providers
   main: groq at https://api.groq.com/openai/v1
     default model: openai/gpt-oss-120b; keys: 1; fields it cannot take: error
-    limits: 9 calls a minute, 5 calls in flight
+    limits: 9 calls a minute, 5 calls in flight; they bind fast, spread, its models by their own names
   other: openai_compatible at http://other/v1
     default model: none; keys: 2; fields it cannot take: error
   ollama: ollama at http://127.0.0.1:11434, if it answers
@@ -42,21 +47,36 @@ providers
 
 routes
   fast: failover [route]
-    -> main/openai/gpt-oss-120b, weight 1; connect 1s [provider], attempt 60s, first token 30s, with reasoning 120s, idle 800ms [route]
-    -> ollama/m, weight 2; connect 3s, attempt 60s, first token 120s, idle 800ms [route]
+    -> main/openai/gpt-oss-120b, 33.3 % where a call asks for round_robin or random; connect 1s [provider], attempt 60s, first token 30s, with reasoning 120s, idle 800ms [route]
+    -> ollama/m, 66.7 % where a call asks for round_robin or random; connect 3s, attempt 60s, first token 120s, idle 800ms [route]
     whole call: 60s [route]
     attempts: 1 a target, 1 in all [route]
     cache: on, for 300s [route]
   gpt-*: round_robin
-    -> other/*, weight 1; connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
+    -> other/*, 100 % of the calls; connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
     whole call: 120s, streamed 600s, at /completion 30s
     attempts: 2 a target, 4 in all
     cache: off
+  spread: round_robin
+    -> main/openai/gpt-oss-120b, 60 % of the calls; connect 1s [provider], attempt 60s, first token 30s, with reasoning 120s, idle 30s
+    -> other/m, 20 % of the calls; connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
+    -> ollama/llama3.2, 20 % of the calls; connect 3s, attempt 60s, first token 120s, idle 30s
+    whole call: 120s, streamed 600s, at /completion 30s
+    attempts: 2 a target, 4 in all
+    cache: off
+    hedge: one more target after 800ms [route]
+    guarantee: buffered [route]
   any other model: round_robin, with fallback
     each attempt: connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
     whole call: 120s, streamed 600s, at /completion 30s
-    attempts: 2 a target, 4 in all; when rate limited: failover
+    attempts: 2 a target, 4 in all
     cache: off
+
+every target
+  retries: at most 0.2 for each first attempt, after 100ms to 2s; when rate limited: failover
+  breaker: opens at 33.5 % failures or 80 % slow calls (above 2s) of at least 10 within 30s
+    open for 5s, twice as long each time, at most 120s; then 3 calls on trial
+  asked for its models every 30s, within 5s
 
 limits
   by key; all callers together: any number of calls a minute, any number a second
@@ -69,11 +89,7 @@ keys
   GATEWAY_ADMIN_KEY: admin
 
 notices
-  providers[].limits.requests_per_minute: not in effect yet
-  routes[].targets[].weight: not in effect yet
-  routes[].retry: not in effect yet
   routes[].cache: not in effect yet
-  retry: not in effect yet
   limits: not in effect yet
   keys[].budget_usd: not in effect yet`,
     );

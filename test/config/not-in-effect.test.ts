@@ -6,20 +6,25 @@ const demo = 'providers: [{ name: demo, kind: demo }]\n';
 describe('notices', () => {
   it.each([
     'server: { max_in_flight: 5, trusted_proxies: [] }',
-    'routing: { default_strategy: failover, fallback: false }',
+    'routing: { default_strategy: quality, fallback: false }\nretry: { attempts: 5 }\nbreaker: { min_calls: 5 }',
+    'providers: [{ name: demo, kind: demo, limits: { requests_per_minute: 5, requests_per_second: 1 } }]',
     'timeouts: { idle: 5s }\nhealth_probe: { interval: 5s }\ntelemetry: { log_level: warn }',
-    `${demo}routes: [{ model: a, strategy: failover, targets: [{ provider: demo }], timeouts: { idle: 5s } }]`,
+    `${demo}routes: [{ model: a, strategy: random, targets: [{ provider: demo, weight: 2 }], guarantee: buffered }]`,
+    `${demo}routes: [{ model: a, targets: [{ provider: demo }, { provider: ollama }], hedge: { delay: 1s }, retry: { attempts: 2 } }]`,
     'breaker:\ncache: {}\nretry: ~',
   ])('are not given for what is in effect, nor for what is not set: %s', (yaml) => {
     expect(load(yaml).notices).toEqual([]);
   });
 
   it.each([
-    ['routing: { default_strategy: quality }', {}, ['routing.default_strategy highest_quality: not in effect yet']],
-    [`routing: { default_strategy: "\${S:-random}" }`, {}, ['routing.default_strategy random: not in effect yet']],
+    ['cache: { enabled: true, ttl: 5s }', {}, ['cache: not in effect yet']],
+    [
+      `${demo}routes: [{ model: a, targets: [{ provider: demo }], cache: { enabled: true } }]`,
+      {},
+      ['routes[].cache: not in effect yet'],
+    ],
     ['', { REDIS_URL: 'redis://h' }, ['REDIS_URL: not in effect yet']],
     ['', { DEFAULT_RATE_LIMIT_CAPACITY: '5' }, ['DEFAULT_RATE_LIMIT_CAPACITY: not in effect yet']],
-    ['breaker: { min_calls: 5, window: 10s }', {}, ['breaker: not in effect yet']],
   ])('name what is given and not in effect, once: %s with %j', (yaml, environment, notices) => {
     expect(load(yaml, { ...environment }).notices).toEqual(notices);
   });
