@@ -10,7 +10,7 @@ import { CompletionFold, replay } from '../../src/completion.ts';
 import type { Door, Doors, Outcome } from '../support/doors.ts';
 import { openDoors } from '../support/doors.ts';
 import { brokenLaws } from '../support/event-laws.ts';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { startGateway } from '../support/gateway.ts';
 import { recut, seeded } from '../support/recut.ts';
 import { type Expectation, type Oracle, type ReplayServer, recordings, startReplay } from '../support/replay.ts';
 import {
@@ -35,7 +35,7 @@ const named = recorded.flatMap((each) => (each.recording.id === retired ? [] : [
 
 describe.skipIf(recordings.missing)('recorded answers', () => {
   let server: ReplayServer;
-  let gateway: TestGateway;
+  let gateway: Awaited<ReturnType<typeof startGateway>>;
   let doors: Doors;
 
   beforeAll(async () => {
@@ -70,6 +70,8 @@ describe.skipIf(recordings.missing)('recorded answers', () => {
         ? { openaiBody: { ...body, messages } }
         : { tools: toolsOf(each), text: `Replay of ${each.recording.id}.` }),
     });
+    // What one call has taught of the provider must not keep the next one from it.
+    gateway.app.gateway.resetCircuitBreaker(providerName(each, split), '');
     return { outcome, requestId };
   }
 
