@@ -7,7 +7,7 @@ service=llmgateway.v1.CompletionService
 call() { grpcurl -plaintext -max-time 60 -H "authorization: Bearer $GATEWAY_API_KEY" "$@"; }
 question() { printf '{"request": {"model": "%s", "messages": [{"role": "ROLE_USER", "parts": [{"text": "Hello!"}]}]}}' "$1"; }
 
-for name in "$service" llmgateway.v1.EmbeddingService llmgateway.v1.ProviderService llmgateway.v1.HealthService \
+for name in "$service" llmgateway.v1.EmbeddingService llmgateway.v1.ProviderService llmgateway.v1.HealthService llmgateway.v1.AdminService \
   grpc.health.v1.Health grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection; do
   expect "lists $name" "(?m)^\Q$name\E$" call "$address" list
 done

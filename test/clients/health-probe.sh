@@ -5,7 +5,7 @@ set -u
 probe() { grpc-health-probe -addr "${GATEWAY_URL#http://}" -connect-timeout 2s -rpc-timeout 2s "$@"; }
 
 expect 'serving' 'status: SERVING' probe
-for service in CompletionService EmbeddingService ProviderService HealthService; do
+for service in CompletionService EmbeddingService ProviderService HealthService AdminService; do
   expect "serving $service" 'status: SERVING' probe -service "llmgateway.v1.$service"
 done
 refuse 'an unknown service is not found' '(?i)NotFound|unknown' probe -service llmgateway.v1.NoSuchService
