@@ -69,7 +69,7 @@ export async function* attempt<Request, Event>(
     }
   } catch (cause) {
     if (context.signal.aborted) throw GatewayError.from(context.signal.reason);
-    failure = GatewayError.from(stop.aborted ? stop.reason : cause);
+    failure = judge(GatewayError.from(stop.aborted ? stop.reason : cause), target);
     log.outcome = AttemptOutcome.FAILED;
     log.reason = failure.reason;
     throw failure;
@@ -81,4 +81,18 @@ export async function* attempt<Request, Event>(
     else if (failure) seat.failed(failure);
     else seat.abandoned();
   }
+}
+
+/**
+ * A 404 for a model that only the caller names is the caller's mistake, and speaks against nobody; for one that is configured it
+ * is ours.
+ */
+function judge(error: GatewayError, { provider, model, listed }: Target): GatewayError {
+  if (listed || error.reason !== 'provider_misconfigured' || error.providerStatus !== 404) return error;
+  const message = `${provider.name} has no model "${model}"`;
+  return new GatewayError('model_not_found', message, {
+    provider: provider.name,
+    violations: [{ field: 'model', description: message }],
+    cause: error,
+  });
 }

@@ -55,7 +55,7 @@ export function firstToCommit<Request, Event>(
         yield call.stamped(event, trial.target);
       }
     } catch (cause) {
-      throw call.told(judge(GatewayError.from(cause), trial.target));
+      throw call.told(GatewayError.from(cause));
     } finally {
       await trial.end();
     }
@@ -202,8 +202,7 @@ class Call<Request, Event> {
   }
 
   /** Take note of a failure, and end the call with it if nobody else may be asked. */
-  #failed(trial: Trial<Request, Event>, at: number, cause: GatewayError): void {
-    const error = judge(cause, trial.target);
+  #failed(trial: Trial<Request, Event>, at: number, error: GatewayError): void {
     this.#course.failed(at, error);
     if (error.unsupported) {
       trial.log.outcome = AttemptOutcome.SKIPPED;
@@ -264,17 +263,6 @@ class Call<Request, Event> {
 /** What another provider may take, or another target may do better, by the error table. */
 function isTriedElsewhere(error: GatewayError): boolean {
   return error.unsupported || error.row.elsewhere !== 'no';
-}
-
-/** A 404 for a model that only the caller names is the caller's mistake; for one that is configured it is ours. */
-function judge(error: GatewayError, { provider, model, listed }: Target): GatewayError {
-  if (listed || error.reason !== 'provider_misconfigured' || error.providerStatus !== 404) return error;
-  const message = `${provider.name} has no model "${model}"`;
-  return new GatewayError('model_not_found', message, {
-    provider: provider.name,
-    violations: [{ field: 'model', description: message }],
-    cause: error,
-  });
 }
 
 function openLog({ provider, model }: Target): Attempt {

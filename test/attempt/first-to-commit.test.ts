@@ -167,12 +167,16 @@ describe('first to commit', () => {
 
   it("takes a 404 for a model that only the caller names for the caller's mistake, and for ours otherwise", async () => {
     const missing = new GatewayError('provider_misconfigured', 'no such model', { providerStatus: 404 });
-    for (const [listed, reason] of [
-      [false, 'model_not_found'],
-      [true, 'provider_misconfigured'],
+    for (const [listed, reason, failures] of [
+      [false, 'model_not_found', 0],
+      [true, 'provider_misconfigured', 1],
     ] as const) {
-      const { events } = run([targetOf(scripted('one', [missing]), { listed })]);
-      await expect(all(events)).rejects.toMatchObject({ reason });
+      const target = targetOf(scripted('one', [missing]), { listed });
+      const { events, guardOf, recordOf } = run([target]);
+      await expect(all(events)).rejects.toMatchObject({ reason, attempts: [{ reason }] });
+      // It looked like a 503: made-up names opened a breaker, and made a provider look ill that had only said what it has.
+      expect(guardOf(target).breaker.snapshot().totals.failures).toBe(failures);
+      expect(recordOf('one').errorRate).toBe(failures);
     }
   });
 
