@@ -14,7 +14,9 @@ import {
   type CompletionEvent,
   type CompletionRequestSchema,
   FinishReason,
+  Guarantee,
   Role,
+  RoutingStrategy,
   type Usage,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { CompletionService } from '../../gen/llmgateway/v1/completion_service_pb.ts';
@@ -26,6 +28,10 @@ export interface Asked {
   readonly model: string;
   readonly provider?: string;
   readonly fallback?: boolean;
+  readonly strategy?: keyof typeof strategies;
+  readonly guarantee?: 'buffered' | 'none';
+  /** How many answers; the native shape has one. */
+  readonly n?: number;
   /** What the user says. The default is `hi`. */
   readonly text?: string;
   /** The conversation, sent in place of `text` by the RPC doors. */
@@ -40,6 +46,15 @@ export interface Asked {
   /** Told of each event or frame that comes. */
   readonly onEvent?: () => void;
 }
+
+const strategies = {
+  round_robin: RoutingStrategy.ROUND_ROBIN,
+  least_latency: RoutingStrategy.LEAST_LATENCY,
+  lowest_cost: RoutingStrategy.LOWEST_COST,
+  highest_quality: RoutingStrategy.HIGHEST_QUALITY,
+  random: RoutingStrategy.RANDOM,
+  failover: RoutingStrategy.FAILOVER,
+} as const;
 
 /** How a call failed, in the words of its door. */
 export interface Failure {
@@ -116,14 +131,20 @@ export function openDoors(url: string): Doors {
 // ---------------------------------------------------------------- gRPC, gRPC-Web, Connect
 
 function rpcRequest(asked: Asked): MessageInitShape<typeof CompletionRequestSchema> {
-  const { model, provider, fallback, text = 'hi', tools = [] } = asked;
+  const { model, provider, fallback, strategy, guarantee, n, text = 'hi', tools = [] } = asked;
   return {
     model,
+    ...(n !== undefined && { n }),
     messages: asked.messages ?? [{ role: Role.USER, parts: [{ kind: { case: 'text', value: text } }] }],
     tools: tools.map((name) => ({
       kind: { case: 'function' as const, value: { name, parametersJson: '{"type":"object","properties":{}}' } },
     })),
-    options: { ...(provider !== undefined && { provider }), ...(fallback !== undefined && { fallback }) },
+    options: {
+      ...(provider !== undefined && { provider }),
+      ...(fallback !== undefined && { fallback }),
+      ...(strategy && { routingStrategy: strategies[strategy] }),
+      ...(guarantee && { guarantee: guarantee === 'buffered' ? Guarantee.BUFFERED : Guarantee.NONE }),
+    },
   };
 }
 
@@ -307,13 +328,16 @@ function openaiTools(names: readonly string[] | undefined): object {
 }
 
 function openaiBody(asked: Asked, stream: boolean): object {
-  const { model, provider, fallback, text = 'hi', tools } = asked;
+  const { model, provider, fallback, guarantee, n, text = 'hi', tools } = asked;
   return {
     ...(asked.openaiBody ?? { messages: [{ role: 'user', content: text }] }),
     ...openaiTools(tools),
     model,
     provider,
     fallback,
+    routing_strategy: asked.strategy,
+    guarantee,
+    n,
     stream,
     ...(stream && { stream_options: { include_usage: true } }),
   };
@@ -448,9 +472,9 @@ function foldOpenAI(frames: readonly string[], broken: string): { told: Reading;
 }
 
 function nativeBody(asked: Asked, stream: boolean): object {
-  const { model, provider, fallback, text = 'hi', tools } = asked;
+  const { model, provider, fallback, guarantee, strategy, text = 'hi', tools } = asked;
   const messages = asked.openaiBody?.messages ?? [{ role: 'user', content: text }];
-  return { messages, model, provider, fallback, stream, ...openaiTools(tools) };
+  return { messages, model, provider, fallback, guarantee, routing_strategy: strategy, stream, ...openaiTools(tools) };
 }
 
 function nativeFailure(text: string, status?: number): Failure {

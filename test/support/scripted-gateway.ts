@@ -18,6 +18,31 @@ export function scriptedProvider(name: string, upstream: ScriptedUpstream): Conf
   return { name, kind: 'openai_compatible', base_url: upstream.url, api_key: 'k', default_model: 'scripted-model' };
 }
 
+/** A gateway in this process over any providers, and its doors. */
+export interface GatewayWithDoors {
+  readonly gateway: ScriptedGateway['gateway'];
+  readonly doors: Doors;
+  close(): Promise<void>;
+}
+
+/** Start a gateway over these providers, with what else is configured. */
+export async function startGatewayOver(
+  providers: readonly ConfigFile[],
+  more: Record<string, object> = {},
+  environment: Record<string, string> = {},
+): Promise<GatewayWithDoors> {
+  const gateway = await startGateway({ ...(providers.length > 0 && { providers }), ...more }, environment);
+  const doors = openDoors(gateway.url);
+  return {
+    gateway,
+    doors,
+    async close() {
+      await doors.close();
+      await gateway.close();
+    },
+  };
+}
+
 let names = 0;
 
 /**
@@ -38,32 +63,32 @@ export async function startScriptedGateway(more: Record<string, object> = {}): P
   const upstream = await startScriptedUpstream();
   const other = await startScriptedUpstream();
   const inOrder = (model: string, targets: object[]) => ({ model, strategy: 'failover', targets });
-  const gateway = await startGateway({
-    providers: [scriptedProvider('first', upstream), scriptedProvider('second', other)],
-    routes: [
-      inOrder('both', [
-        { provider: 'first', model: 'scripted-model' },
-        { provider: 'second', model: 'scripted-model' },
-      ]),
-      // The name that was asked for is the model.
-      inOrder('both-*', [
-        { provider: 'first', model: '' },
-        { provider: 'second', model: '' },
-      ]),
-    ],
-    routing: { default_strategy: 'failover' },
-    retry: { attempts_per_target: 1 },
-    ...more,
-  });
-  const doors = openDoors(gateway.url);
+  const { gateway, doors, close } = await startGatewayOver(
+    [scriptedProvider('first', upstream), scriptedProvider('second', other)],
+    {
+      routes: [
+        inOrder('both', [
+          { provider: 'first', model: 'scripted-model' },
+          { provider: 'second', model: 'scripted-model' },
+        ]),
+        // The name that was asked for is the model.
+        inOrder('both-*', [
+          { provider: 'first', model: '' },
+          { provider: 'second', model: '' },
+        ]),
+      ],
+      routing: { default_strategy: 'failover' },
+      retry: { attempts_per_target: 1 },
+      ...more,
+    },
+  );
   return {
     gateway,
     doors,
     upstream,
     other,
     async close() {
-      await doors.close();
-      await gateway.close();
+      await close();
       await upstream.close();
       await other.close();
     },

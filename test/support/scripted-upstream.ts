@@ -86,6 +86,8 @@ export interface ScriptedUpstream {
   readonly url: string;
   /** Every completion or embedding asked so far, oldest first. */
   readonly requests: readonly UpstreamRequest[];
+  /** Connections that were ever made. */
+  connections(): number;
   /** Connections that are open now. */
   openSockets(): number;
   /** Answers not yet over. */
@@ -94,6 +96,9 @@ export interface ScriptedUpstream {
   script(answer: ((exchange: Exchange) => unknown) | undefined): void;
   /** The next exchange that no script answers. */
   next(): Promise<Exchange>;
+  /** Stop listening and break every connection; `restart` listens at the same port again. */
+  stop(): Promise<void>;
+  restart(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -103,6 +108,7 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
   const waiting: Exchange[] = [];
   const wanted: ((exchange: Exchange) => void)[] = [];
   const sockets = new Set<Socket>();
+  let connections = 0;
   let answers = 0;
   let script: ((exchange: Exchange) => unknown) | undefined;
 
@@ -124,16 +130,24 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
     else waiting.push(exchange);
   });
   server.on('connection', (socket) => {
+    connections++;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
   server.keepAliveTimeout = 60_000;
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const listen = (at: number) => new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
+  await listen(0);
   const { port } = server.address() as AddressInfo;
+  const close = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      for (const socket of sockets) socket.destroy();
+    });
 
   return {
     url: `http://127.0.0.1:${port}/v1`,
     requests,
+    connections: () => connections,
     openSockets: () => sockets.size,
     openAnswers: () => answers,
     script(answer) {
@@ -143,11 +157,9 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
       const exchange = waiting.shift();
       return exchange ? Promise.resolve(exchange) : new Promise((resolve) => wanted.push(resolve));
     },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
+    stop: close,
+    restart: () => listen(port),
+    close,
   };
 }
 
