@@ -9,6 +9,8 @@ export interface Refused {
 }
 
 const MAX_NAMED = 5;
+/** When to ask again while an operator holds everything back: nobody knows. */
+const HELD_MS = 10_000;
 
 /** The word of the error table for a target that could not be asked. */
 export function reasonOf({ why }: Refusal): Reason {
@@ -25,6 +27,7 @@ export function failureOf(errors: readonly GatewayError[], refused: readonly Ref
   const failure = errors.find(({ unsupported }) => !unsupported) ?? errors[0] ?? nobodyAsked(refused);
   const hopes = [...errors, ...refused.map(({ refusal }) => refusal)].flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
   if (hopes.length > 0) failure.retryAfterMs = Math.min(...hopes);
+  else if (failure.reason === 'no_provider_available') failure.retryAfterMs = HELD_MS;
   return failure;
 }
 
