@@ -1,4 +1,4 @@
-import type { Reason } from '../errors.ts';
+import { errorTable, type Reason } from '../errors.ts';
 import { type AttemptsRecord, TargetRecord, type Verdict } from './target-record.ts';
 
 const maxOutcomes = 20;
@@ -37,8 +37,11 @@ export class ProviderRecord {
 
   end(verdict: Verdict): void {
     if (verdict === 'nothing') return;
-    this.#outcomes.push({ ok: verdict.ok, at: this.#now() });
-    if (this.#outcomes.length > maxOutcomes) this.#outcomes.shift();
+    // A limit is no sign of illness.
+    if (verdict.ok || errorTable[verdict.reason].blames !== 'cools') {
+      this.#outcomes.push({ ok: verdict.ok, at: this.#now() });
+      if (this.#outcomes.length > maxOutcomes) this.#outcomes.shift();
+    }
     if (verdict.ok) {
       this.lastSuccess = Date.now();
       this.#probeFailed = false;

@@ -36,6 +36,14 @@ describe('the record of a provider', () => {
     expect(record.lastSuccess).toBeUndefined();
   });
 
+  // One 429 in two calls made a provider look ill that was only busy.
+  it('does not take a limit for an illness, but tells it', () => {
+    const record = new ProviderRecord();
+    record.end({ ok: false, reason: 'provider_rate_limited' });
+    record.end({ ok: false, reason: 'provider_quota' });
+    expect(record).toMatchObject({ healthy: true, errorRate: 0, lastErrorReason: 'provider_quota' });
+  });
+
   it('judges by the last 20 attempts', () => {
     const { record } = recordAt();
     for (let i = 0; i < 50; i++) record.end(failure);
