@@ -882,7 +882,8 @@ export type BreakerConfig = Message<"llmgateway.v1.BreakerConfig"> & {
   slowCallRatio?: number | undefined;
 
   /**
-   * What a slow call is. The default is half the first-token limit.
+   * What a slow call is: the time to its first content. The default is half of the limit that applies: for streams that of the first
+   * token, for whole answers that of the attempt.
    *
    * @generated from field: google.protobuf.Duration slow_call = 5;
    */
