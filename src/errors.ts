@@ -88,6 +88,8 @@ export interface GatewayErrorOptions {
   readonly allow?: readonly string[] | undefined;
   /** Whether the request certainly never reached the provider: no connection could be made. */
   readonly unsent?: boolean | undefined;
+  /** Whether the same will happen again until somebody mends it: a certificate that is not trusted. */
+  readonly lasting?: boolean | undefined;
   /** Whether the provider cannot take a field of the request, which another one may. */
   readonly unsupported?: boolean | undefined;
   readonly cause?: unknown;
@@ -109,6 +111,7 @@ export class GatewayError extends Error {
   readonly providerStatus: number | undefined;
   readonly allow: readonly string[] | undefined;
   readonly unsent: boolean;
+  readonly lasting: boolean;
   readonly unsupported: boolean;
   /** Whether the provider has another key, which does not rest: set by whoever knows the keys. */
   anotherKey = false;
@@ -127,6 +130,7 @@ export class GatewayError extends Error {
     this.providerStatus = options.providerStatus;
     this.allow = options.allow;
     this.unsent = options.unsent ?? false;
+    this.lasting = options.lasting ?? false;
     this.unsupported = options.unsupported ?? false;
   }
 

@@ -41,8 +41,8 @@ const MARGIN_MS = 5;
  *   place of one that has not been asked yet.
  * - Everything else that may be tried elsewhere goes to the next target at once: nothing is waited for while somebody is left.
  * - When all have been asked, those that may recover soon are asked again: after a backoff, or after the wait they named if it is
- *   at most 5 s. Never after a timeout: what was silent once is not waited for twice. One that was closed is asked once it lets
- *   calls pass again, if that takes no longer than the longest backoff.
+ *   at most 5 s. Never after a timeout: what was silent once is not waited for twice; nor where nothing would be different. One
+ *   that was closed is asked once it lets calls pass again, if that takes no longer than the longest backoff.
  * - Asking a target again takes from its budget; going on to another one takes nothing.
  */
 export class Course {
@@ -213,7 +213,8 @@ export class Course {
   }
 
   /** After which wait a target is asked again once all have been; undefined: it is not. */
-  #laterMs(at: number, { reason, retryAfterMs }: GatewayError): number | undefined {
+  #laterMs(at: number, { reason, lasting, retryAfterMs }: GatewayError): number | undefined {
+    if (lasting) return undefined;
     if (reason === 'provider_protocol') return this.#backoffMs(at);
     if (reason === 'provider_unavailable') {
       return retryAfterMs === undefined ? this.#backoffMs(at) : this.#namedMs(retryAfterMs);

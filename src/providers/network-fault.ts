@@ -17,6 +17,7 @@ export function networkFault(provider: string, cause: Error & { code?: string },
   return new GatewayError(reason, message, {
     provider,
     unsent,
+    lasting: unsent && tls.test(code),
     cause: isUnparsable ? new Error(cause.message) : cause,
   });
 }

@@ -147,6 +147,13 @@ describe('the course of a call', () => {
     expect(next()).toEqual(tryAt(0, 100, true));
   });
 
+  it('never asks again where nothing would be different', () => {
+    const { next, fail } = courseOf({ targets: 1, attempts: 10, attemptsPerTarget: 10 });
+    next();
+    fail(0, 'provider_unavailable', { unsent: true, lasting: true });
+    expect(next()).toEqual(end);
+  });
+
   it('never asks again who was silent once, not even alone', () => {
     for (const targets of [1, 2]) {
       const { next, fail } = courseOf({ targets, attempts: 10, attemptsPerTarget: 10 });
