@@ -32,6 +32,11 @@ export class SseWriter {
     this.#response = response;
     this.#joining = options.joining;
     this.#stallMs = options.stallMs;
+    // Listening only while somebody waits would miss the reader who catches up before: nothing would come after that.
+    response.on('drain', () => {
+      this.behind = false;
+      this.#resume?.();
+    });
   }
 
   write(frames: string): void {
@@ -68,13 +73,9 @@ export class SseWriter {
       const timer = setTimeout(() => this.#response.destroy(), this.#stallMs);
       this.#resume = () => {
         clearTimeout(timer);
-        this.#response.off('drain', onDrain);
         this.#resume = undefined;
-        this.behind = false;
         resolve();
       };
-      const onDrain = this.#resume;
-      this.#response.on('drain', onDrain);
     });
   }
 
