@@ -92,6 +92,8 @@ export interface GatewayErrorOptions {
   readonly lasting?: boolean | undefined;
   /** Whether the provider cannot take a field of the request, which another one may. */
   readonly unsupported?: boolean | undefined;
+  /** Whether it is the gateway's key that the provider refused, and not the model or the address. */
+  readonly keyRefused?: boolean | undefined;
   readonly cause?: unknown;
 }
 
@@ -113,8 +115,11 @@ export class GatewayError extends Error {
   readonly unsent: boolean;
   readonly lasting: boolean;
   readonly unsupported: boolean;
+  readonly keyRefused: boolean;
   /** Whether the provider has another key, which does not rest: set by whoever knows the keys. */
   anotherKey = false;
+  /** Whether it speaks against nobody after all: the caller left less time than the provider may take. */
+  excused = false;
   /** Whether the gateway has given up because retries would make it worse: then the caller shall not retry either. */
   retriesSpent = false;
   /** Every target that was tried or passed over; set by the loop that tried them. */
@@ -132,6 +137,7 @@ export class GatewayError extends Error {
     this.unsent = options.unsent ?? false;
     this.lasting = options.lasting ?? false;
     this.unsupported = options.unsupported ?? false;
+    this.keyRefused = options.keyRefused ?? false;
   }
 
   /** The columns of this error's reason. */

@@ -12,7 +12,8 @@ import { Watchdog } from './timeout.ts';
  * One attempt at one target, with all its guards: time limits, the caller's leaving, and an account of how it ended.
  *
  * The account is `log`, filled in as the attempt goes, and `seat`, which is ended with it. Throws GatewayErrors only; the caller's
- * leaving and the call's deadline come out as the context's own reason and speak against nobody.
+ * leaving and the call's deadline come out as the context's own reason and speak against nobody. `capMs` bounds the wait for the
+ * first content, so that time is left for somebody else.
  */
 export async function* attempt<Request, Event>(
   operation: Operation<Request, Event>,
@@ -21,14 +22,20 @@ export async function* attempt<Request, Event>(
   context: CallContext,
   seat: Seat,
   log: Attempt,
+  capMs = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Event> {
   const { provider, model, limits } = target;
   const began = performance.now();
   const stop = new Stop();
   const abort = () => stop.abort(context.signal.reason);
-  const watchdog = context.streaming
-    ? new Watchdog(provider.name, limits.firstTokenMs, 'first token', (error) => stop.abort(error))
-    : new Watchdog(provider.name, limits.unaryMs, 'answer', (error) => stop.abort(error));
+  const [ownMs, slowMs, awaited] = context.streaming
+    ? ([limits.firstTokenMs, limits.slowFirstTokenMs, 'first token'] as const)
+    : ([limits.unaryMs, limits.slowUnaryMs, 'answer'] as const);
+  const watchdog = new Watchdog(provider.name, Math.min(ownMs, capMs), awaited, (error) => {
+    // In less time than would be slow nobody has to answer.
+    error.excused = !committed && capMs < Math.min(ownMs, slowMs);
+    stop.abort(error);
+  });
   context.signal.addEventListener('abort', abort);
   log.outcome = AttemptOutcome.CANCELLED;
   let failure: GatewayError | undefined;

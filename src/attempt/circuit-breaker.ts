@@ -289,8 +289,9 @@ export class CircuitBreaker {
     const state = this.#state;
     if (permit.state !== state) return;
     if (state.kind === 'half_open') {
-      const expired = !state.out.delete(permit) || this.#isExpired(permit);
-      if (outcome && !expired) this.#judgeTrial(state, outcome);
+      // One that took so long that its place was given to another is judged all the same: else only quick calls could end a trial.
+      state.out.delete(permit);
+      if (outcome) this.#judgeTrial(state, outcome);
     } else if (outcome) {
       this.#count(outcome);
       if (state.kind === 'closed') this.#judge(state, outcome);

@@ -23,10 +23,10 @@ export interface Stage {
   readonly closedMs: () => number | undefined;
 }
 
-/** What to do next: try a target, wait for a place at one, or give up. */
+/** What to do next: try a target, wait for a place at one of some, or give up. */
 export type Step =
   | { readonly kind: 'try'; readonly at: number; readonly afterMs: number; readonly retry: boolean }
-  | { readonly kind: 'queue'; readonly at: number }
+  | { readonly kind: 'queue'; readonly among: readonly number[] }
   | { readonly kind: 'end' };
 
 /** A limited provider is not waited for any longer than this. */
@@ -76,6 +76,11 @@ export class Course {
   /** Whether another attempt may be made at all. */
   get exhausted(): boolean {
     return this.#made >= this.#policy.attempts;
+  }
+
+  /** How many other targets may still be asked after the present one. */
+  get spares(): number {
+    return Math.min(this.#untried.length, this.#policy.attempts - this.#made);
   }
 
   /** An attempt at a target has begun. */
@@ -139,11 +144,11 @@ export class Course {
     const at = this.#last;
     const error = at === undefined ? undefined : this.#errors[at];
     if (at === undefined || error === undefined) return undefined;
-    if (error.anotherKey) return { kind: 'try', at, afterMs: 0, retry: true };
     const afterMs = this.#soonMs(at, error);
     const roomMs = afterMs === undefined ? 0 : leftMs - afterMs;
     // A retry never takes the place of a target that has not been asked, nor keeps the call from it for longer than one backoff.
     const hasRoom = this.#policy.attempts - this.#made > this.#untried.length;
+    if (error.anotherKey && hasRoom) return { kind: 'try', at, afterMs: 0, retry: true };
     const isFirstRetry = this.#tries[at] === 1 || this.#untried.length === 0;
     if (afterMs === undefined || roomMs <= 0 || !hasRoom || !isFirstRetry) return undefined;
     return this.#retry(at, afterMs);
@@ -194,9 +199,10 @@ export class Course {
     return undefined;
   }
 
+  /** One wait for a call, however many targets are busy. */
   #queue(leftMs: number): Step | undefined {
-    const at = leftMs > 0 ? this.#busy.shift() : undefined;
-    return at === undefined ? undefined : { kind: 'queue', at };
+    const among = this.#busy.splice(0);
+    return leftMs > 0 && among.length > 0 ? { kind: 'queue', among } : undefined;
   }
 
   /** An unknown window may be large enough. */
@@ -213,8 +219,9 @@ export class Course {
   }
 
   /** After which wait a target is asked again once all have been; undefined: it is not. */
-  #laterMs(at: number, { reason, lasting, retryAfterMs }: GatewayError): number | undefined {
+  #laterMs(at: number, { reason, lasting, retryAfterMs, anotherKey }: GatewayError): number | undefined {
     if (lasting) return undefined;
+    if (anotherKey) return 0;
     if (reason === 'provider_protocol') return this.#backoffMs(at);
     if (reason === 'provider_unavailable') {
       return retryAfterMs === undefined ? this.#backoffMs(at) : this.#namedMs(retryAfterMs);

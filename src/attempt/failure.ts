@@ -21,12 +21,18 @@ export function reasonOf({ why }: Refusal): Reason {
  * What a call fails with when no target has answered: the first cause, with the soonest hope of all.
  *
  * A target that cannot take the request at all is the cause only where nothing else failed. Where nobody could be asked, the call
- * is limited if every target is, and otherwise there is no provider.
+ * is limited if every target is, and otherwise there is no provider. `hopes` has for each target what it says now of when to come
+ * back: its guard if that is closed, else its last error.
  */
-export function failureOf(errors: readonly GatewayError[], refused: readonly Refused[]): GatewayError {
-  const failure = errors.find(({ unsupported }) => !unsupported) ?? errors[0] ?? nobodyAsked(refused);
-  const hopes = [...errors, ...refused.map(({ refusal }) => refusal)].flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
-  if (hopes.length > 0) failure.retryAfterMs = Math.min(...hopes);
+export function failureOf(
+  errors: readonly GatewayError[],
+  refused: readonly Refused[],
+  hopes: readonly (Pick<Refusal, 'retryAfterMs'> | undefined)[] = [...errors, ...refused.map(({ refusal }) => refusal)],
+): GatewayError {
+  const cause = errors.find(({ unsupported }) => !unsupported);
+  const failure = cause ?? (refused.length > 0 ? nobodyAsked(refused) : (errors[0] ?? nobodyAsked(refused)));
+  const soonestMs = Math.min(...hopes.flatMap((hope) => hope?.retryAfterMs || []));
+  if (Number.isFinite(soonestMs)) failure.retryAfterMs = Math.ceil(soonestMs);
   else if (failure.reason === 'no_provider_available') failure.retryAfterMs = HELD_MS;
   return failure;
 }

@@ -4,14 +4,17 @@ import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { costOf, type Target } from '../providers/target.ts';
 import { timestampOf } from '../time.ts';
-import { Course, type RetryPolicy, type Step } from './course.ts';
+import { Course, type RetryPolicy } from './course.ts';
 import { failureOf, type Refused, reasonOf } from './failure.ts';
 import type { Operation } from './operation.ts';
-import { pause } from './pause.ts';
+import { pause, unlessStopped } from './pause.ts';
 import { race } from './race.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { type Refusal, Seat, type TargetGuard } from './target-guard.ts';
 import { Trial } from './trial.ts';
+
+/** Of the time that is left, for a whole answer that somebody else may have to give instead. */
+const UNARY_SHARE = 2 / 3;
 
 /** How one call is carried out. */
 export interface Plan extends RetryPolicy {
@@ -45,7 +48,8 @@ export function firstToCommit<Request, Event>(
 ): Completer<Request, Event> {
   return async function* carryOut(request, context) {
     const planned = options.planFor(request, context);
-    const call = new Call(operation, request, context, planned instanceof Promise ? await planned : planned, options);
+    const plan = planned instanceof Promise ? await unlessStopped(planned, context.signal) : planned;
+    const call = new Call(operation, request, context, plan, options);
     const trial = await call.firstCommitted();
     try {
       for (const event of trial.held.splice(0)) yield call.stamped(event, trial.target);
@@ -73,6 +77,7 @@ class Call<Request, Event> {
   readonly #began = performance.now();
   readonly #attempts: Attempt[] = [];
   readonly #errors: GatewayError[] = [];
+  readonly #lastErrors = new Map<number, GatewayError>();
   readonly #refused = new Map<number, Refused>();
   #answered = '';
 
@@ -108,15 +113,16 @@ class Call<Request, Event> {
         const step = this.#course.next(deadline - performance.now());
         if (step.kind === 'end') throw this.#failure();
         if (step.kind === 'try' && step.afterMs > 0) await pause(step.afterMs, signal);
-        const entered = this.#enter(step);
+        const at = step.kind === 'try' ? step.at : this.#leastWaited(step.among);
+        const entered = this.#enter(at, step.kind);
         const seat = entered instanceof Promise ? await entered : entered;
         if (!(seat instanceof Seat)) {
-          this.#passOver(step.at, seat, step.kind === 'queue');
+          this.#passOver(at, seat, step.kind === 'queue');
           continue;
         }
-        const trial = this.#begin(step.at, seat, step.kind === 'try' && step.retry);
+        const trial = this.#begin(at, seat, step.kind === 'try' && step.retry);
         if (hedgeAfterMs !== undefined) {
-          const winner = await this.#raced(trial, step.at, hedgeAfterMs);
+          const winner = await this.#raced(trial, at, hedgeAfterMs);
           if (winner) return winner;
           continue;
         }
@@ -124,7 +130,7 @@ class Call<Request, Event> {
           await trial.commit();
           return trial;
         } catch (cause) {
-          this.#failed(trial, step.at, GatewayError.from(cause));
+          this.#failed(trial, at, GatewayError.from(cause));
         }
       }
     } catch (cause) {
@@ -132,10 +138,16 @@ class Call<Request, Event> {
     }
   }
 
-  #enter(step: Exclude<Step, { kind: 'end' }>): Promise<Seat | Refusal> | Seat | Refusal {
+  /** Of busy targets the one with the shortest line. */
+  #leastWaited(among: readonly number[]): number {
+    const waiting = (at: number) => this.#at(at).guard.provider.places.waiting;
+    return among.reduce((best, at) => (waiting(at) < waiting(best) ? at : best));
+  }
+
+  #enter(at: number, kind: 'try' | 'queue'): Promise<Seat | Refusal> | Seat | Refusal {
     const { streaming, signal } = this.#context;
-    const { guard, target } = this.#at(step.at);
-    return step.kind === 'queue'
+    const { guard, target } = this.#at(at);
+    return kind === 'queue'
       ? guard.enterWhenFree(streaming, target.limits, signal)
       : guard.enter(streaming, target.limits);
   }
@@ -154,8 +166,20 @@ class Call<Request, Event> {
       context: this.#context,
       buffered,
       cancellable: hedgeAfterMs !== undefined,
+      capMs: this.#capMs(),
     };
     return new Trial(options, target, seat, log);
+  }
+
+  /**
+   * How long the next attempt may keep the call waiting, in milliseconds: while others may still be asked, not for all the time
+   * that is left. A whole answer takes its time though all is well, so it gets more than its share.
+   */
+  #capMs(): number {
+    const { spares } = this.#course;
+    if (spares === 0) return Number.POSITIVE_INFINITY;
+    const { streaming, deadline } = this.#context;
+    return (deadline - performance.now()) * (streaming ? 1 / (spares + 1) : UNARY_SHARE);
   }
 
   /** Let a trial try, with another beside it if it is slow; the one that commits, or undefined. */
@@ -209,6 +233,7 @@ class Call<Request, Event> {
       this.#context.account.tries--;
     }
     this.#errors.push(error);
+    this.#lastErrors.set(at, error);
     if (!isTriedElsewhere(error)) throw error;
   }
 
@@ -222,7 +247,8 @@ class Call<Request, Event> {
   }
 
   #failure(): GatewayError {
-    const failure = failureOf(this.#errors, [...this.#refused.values()]);
+    const hopes = this.#guards.map((guard, at) => guard.refusal() ?? this.#lastErrors.get(at));
+    const failure = failureOf(this.#errors, [...this.#refused.values()], hopes);
     failure.retriesSpent = this.#course.retriesSpent;
     return failure;
   }

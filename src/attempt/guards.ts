@@ -82,7 +82,7 @@ export class Guards {
   standingOf(provider: string): GuardStanding {
     const { guard, models } = this.#guarded(provider);
     const targets = [...models.values()];
-    const cooling = targets.length === 0 ? 0 : Math.min(...targets.map(({ coolMs }) => coolMs));
+    const cooling = targets.length === 0 ? 0 : Math.min(...targets.map(({ limitedMs }) => limitedMs));
     return {
       circuitState:
         guard.hold === 'open' ? worstState(['open']) : worstState(targets.map(({ breaker }) => breaker.state)),

@@ -17,7 +17,7 @@ export interface AttemptRecord {
 
 /** Why no call may go to a target now. */
 export interface Refusal {
-  readonly why: 'circuit_open' | 'rate_limited';
+  readonly why: 'circuit_open' | 'rate_limited' | 'unavailable';
   /** When one may, in milliseconds from now; undefined: when an operator says so. */
   readonly retryAfterMs: number | undefined;
   /** Whether only a place is missing, which somebody may give back at any moment. */
@@ -56,6 +56,7 @@ export class TargetGuard {
   readonly #record: AttemptRecord;
   readonly #now: () => number;
   #coolUntil = 0;
+  #coolsBecause: 'rate_limited' | 'unavailable' = 'rate_limited';
   /** Limits in a row for which the provider gave no time. */
   #guesses = 0;
   #active = 0;
@@ -90,9 +91,17 @@ export class TargetGuard {
     return Math.max(0, this.#coolUntil - this.#now());
   }
 
-  /** Leave the target alone for a while; a longer one stays. */
-  coolDown(ms: number): void {
-    this.#coolUntil = Math.max(this.#coolUntil, this.#now() + Math.min(ms, LONGEST_COOL_DOWN_MS));
+  /** Leave the target alone for a while, because it is limited or because it is not there; a longer one stays. */
+  coolDown(ms: number, why: 'rate_limited' | 'unavailable' = 'rate_limited'): void {
+    const until = this.#now() + Math.min(ms, LONGEST_COOL_DOWN_MS);
+    if (until <= this.#coolUntil) return;
+    this.#coolUntil = until;
+    this.#coolsBecause = why;
+  }
+
+  /** How long it is left alone because of a limit, in milliseconds; 0: it is not. */
+  get limitedMs(): number {
+    return this.#coolsBecause === 'rate_limited' ? this.coolMs : 0;
   }
 
   /** Forget the cool-down. */
@@ -111,7 +120,7 @@ export class TargetGuard {
       return refusalOf('circuit_open', retryAfterMs, `its circuit breaker ${words}`);
     }
     const { coolMs } = this;
-    if (coolMs > 0) return refusalOf('rate_limited', coolMs, 'the provider has asked to be left alone');
+    if (coolMs > 0) return refusalOf(this.#coolsBecause, coolMs, 'the provider has asked to be left alone');
     const { freeInMs } = provider;
     if (freeInMs > 0) return refusalOf('rate_limited', freeInMs, 'the limit of calls to the provider is reached');
     return provider.places.free ? undefined : busy;
@@ -156,9 +165,14 @@ export class TargetGuard {
     if (error === undefined || error.anotherKey) return;
     const { reason, retryAfterMs } = error;
     const isLimit = errorTable[reason].blames === 'cools';
-    if (retryAfterMs !== undefined && (isLimit || reason === 'provider_unavailable')) this.coolDown(retryAfterMs);
+    if (retryAfterMs !== undefined && isLimit) this.coolDown(retryAfterMs);
+    else if (retryAfterMs !== undefined && reason === 'provider_unavailable')
+      this.coolDown(retryAfterMs, 'unavailable');
     else if (reason === 'provider_quota') this.coolDown(QUOTA_COOL_DOWN_MS);
-    else if (isLimit) this.coolDown(Math.min(COOL_DOWN_MS * 2 ** this.#guesses++, LONGEST_GUESS_MS));
+    // Only once for all calls that met the same limit together.
+    else if (isLimit && this.coolMs === 0) {
+      this.coolDown(Math.min(COOL_DOWN_MS * 2 ** this.#guesses++, LONGEST_GUESS_MS));
+    }
   }
 }
 
@@ -223,9 +237,9 @@ export class Seat {
   failed(error: GatewayError): void {
     const { reason, unsent: unreachable } = error;
     const { blames } = errorTable[reason];
-    if (blames === 'yes') this.#permit.settle({ kind: 'failure', reason, unreachable });
+    if (blames === 'yes' && !error.excused) this.#permit.settle({ kind: 'failure', reason, unreachable });
     else this.#permit.release();
-    this.#end(blames === 'no' ? 'nothing' : { ok: false, reason }, error);
+    this.#end(blames === 'no' || error.excused ? 'nothing' : { ok: false, reason }, error);
   }
 
   /** The caller left, its deadline passed, or another target was quicker: that says nothing of this one. */

@@ -9,6 +9,8 @@ import type { Seat } from './target-guard.ts';
 
 /** An answer that is held back until it is whole may have so many characters or bytes. */
 const maxHeld = 16 * 1024 * 1024;
+/** The same for what comes before the first content of one that is not. */
+const maxBeforeContent = 1024 * 1024;
 
 /** What a trial is made with. */
 export interface TrialOptions<Request, Event> {
@@ -19,6 +21,8 @@ export interface TrialOptions<Request, Event> {
   readonly buffered: boolean;
   /** Whether the trial may be called off though the call goes on. */
   readonly cancellable: boolean;
+  /** How long its first content may be waited for, in milliseconds, beside the target's own limits. */
+  readonly capMs: number;
 }
 
 /** One attempt up to its commit, and then the rest of it. */
@@ -37,14 +41,14 @@ export class Trial<Request, Event> {
   #size = 0;
 
   constructor(options: TrialOptions<Request, Event>, target: Target, seat: Seat, log: Attempt) {
-    const { operation, request, context, buffered, cancellable } = options;
+    const { operation, request, context, buffered, cancellable, capMs } = options;
     this.target = target;
     this.log = log;
     this.#operation = operation;
     this.#buffered = buffered;
     this.#stop = cancellable ? new Stop() : undefined;
     const ownContext = this.#stop ? { ...context, signal: this.#follow(context, this.#stop) } : context;
-    this.iterator = attempt(operation, target, request, ownContext, seat, log)[Symbol.asyncIterator]();
+    this.iterator = attempt(operation, target, request, ownContext, seat, log, capMs)[Symbol.asyncIterator]();
   }
 
   /** Read up to the commit. Throws what the attempt throws; then nothing of it has been told. */
@@ -59,7 +63,8 @@ export class Trial<Request, Event> {
       if (commits) this.hasSpoken = true;
       if (commits || this.#buffered || !operation.isEmpty(event, held)) held.push(event);
       if (this.#buffered ? operation.isLast(event) : commits) return;
-      if (this.#buffered) await this.#weigh(event);
+      this.#size += operation.sizeOf(event);
+      if (this.#size > (this.#buffered ? maxHeld : maxBeforeContent)) await this.#refuse();
     }
   }
 
@@ -84,11 +89,11 @@ export class Trial<Request, Event> {
     return stop;
   }
 
-  async #weigh(event: Event): Promise<void> {
-    this.#size += this.#operation.sizeOf(event);
-    if (this.#size <= maxHeld) return;
+  async #refuse(): Promise<never> {
     const { name: provider } = this.target.provider;
-    const message = `the answer of ${provider} is larger than ${maxHeld} and cannot be held back`;
+    const message = this.#buffered
+      ? `the answer of ${provider} is larger than ${maxHeld} and cannot be held back`
+      : `${provider} sent more than ${maxBeforeContent} before any content`;
     const error = new GatewayError('provider_protocol', message, { provider });
     // Thrown into the attempt, whose account tells it then.
     await this.iterator.throw?.(error);

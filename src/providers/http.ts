@@ -18,7 +18,7 @@ export interface HttpRequest {
   /** Closes the socket at once; the call then throws the signal's reason. */
   readonly signal: StopSignal;
   /** Called once, when the headers of the answer are here. */
-  readonly onHeaders?: (headers: ResponseHeaders) => void;
+  readonly onHeaders?: (headers: ResponseHeaders, status: number) => void;
 }
 
 /** An answer that was read to its end. */
@@ -230,7 +230,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
     if (status < 200) return;
     this.#status = status;
     this.#headers = headers;
-    this.#request.onHeaders?.(headers);
+    this.#request.onHeaders?.(headers, status);
     this.#streamed?.({ status, headers, body: this });
   }
 

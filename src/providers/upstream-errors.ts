@@ -43,6 +43,8 @@ export function upstreamError(refusal: UpstreamRefusal): GatewayError {
     provider,
     providerStatus: refusal.status,
     providerCode: complaint.code || complaint.word || undefined,
+    keyRefused:
+      reason === 'provider_misconfigured' && (status === 401 || isKeyRefusal(complaint.message, complaint.details)),
     retryAfterMs: mayWait ? readRetryAfter(waitHeaders, complaint.message, complaint.details) : undefined,
     cause: new Error(`${provider} answered ${refusal.status}: ${said}`),
   });

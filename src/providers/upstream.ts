@@ -83,7 +83,12 @@ export class Upstream {
       body,
       signal,
       key,
-      onHeaders: (headers) => onResponse?.({ requestId: requestIdIn(headers), ...this.#standing(headers, key, model) }),
+      // A refusal says itself how long to wait: its headers tell when a limit is full again.
+      onHeaders: (headers, status) =>
+        onResponse?.({
+          requestId: requestIdIn(headers),
+          ...(isSuccess(status) && this.#standing(headers, key, model)),
+        }),
     };
   }
 
@@ -118,15 +123,14 @@ export class Upstream {
 
   /** Let a key rest that was refused or is limited, and note in the error whether there is another. */
   #rest(key: number, model: string, error: GatewayError): void {
-    const { reason, retryAfterMs } = error;
-    if (this.#headers.length === 1 || !(reason === 'provider_misconfigured' ? isKeyRefused(error) : reason in rests)) {
-      return;
-    }
-    const isOfKey = reason === 'provider_misconfigured';
-    this.#keys.rest(key, isOfKey ? '' : model, retryAfterMs ?? rests[reason as keyof typeof rests]);
+    const { reason, retryAfterMs, keyRefused, providerStatus } = error;
+    // Of what is misconfigured only the key may be better elsewhere, or what a key may do with a model.
+    const isOfKey = reason !== 'provider_misconfigured' || keyRefused || providerStatus === 403;
+    if (this.#headers.length === 1 || !isOfKey || !(reason in rests)) return;
+    this.#keys.rest(key, keyRefused ? '' : model, retryAfterMs ?? rests[reason as keyof typeof rests]);
     const readyInMs = this.#keys.readyInMs(model);
     error.anotherKey = readyInMs === 0;
-    if (!isOfKey) error.retryAfterMs = readyInMs;
+    if (reason !== 'provider_misconfigured' && readyInMs > 0) error.retryAfterMs = readyInMs;
   }
 
   /** What the headers of an answer say of the provider's limits, as far as no other key can take the next call. */
@@ -136,11 +140,6 @@ export class Upstream {
     this.#keys.rest(key, model, standing.exhaustedMs);
     return { remaining: standing.remaining, exhaustedMs: this.#keys.readyInMs(model) || undefined };
   }
-}
-
-/** Whether it is the key that was refused, and not the address or the model. */
-function isKeyRefused({ providerStatus }: GatewayError): boolean {
-  return providerStatus === 400 || providerStatus === 401 || providerStatus === 402 || providerStatus === 403;
 }
 
 function bearer(key: string): Headers {

@@ -13,7 +13,7 @@ import { estimatedUsd } from './strategies.ts';
 
 /** Why no call may go to a target at this moment. */
 export interface Closed {
-  readonly why: 'circuit_open' | 'rate_limited';
+  readonly why: 'circuit_open' | 'rate_limited' | 'unavailable';
   /** When one may, in milliseconds from now; undefined: nobody knows. */
   readonly retryAfterMs: number | undefined;
   /** Whether only a place is missing, for which a call would wait. */

@@ -1,6 +1,7 @@
 import { type CompletionRequest, RoutingStrategy } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { Principal } from '../completion.ts';
+import { GatewayError } from '../errors.ts';
 import type { AttemptLimits, Target } from '../providers/target.ts';
 import type { Catalogue } from './catalogue.ts';
 import { misfit, type Need, needOf } from './need.ts';
@@ -86,7 +87,8 @@ export class Router {
     try {
       return this.resolveNow(request, principal);
     } catch (error) {
-      if (!catalogue.stale) throw error;
+      const isUnknown = error instanceof GatewayError && error.reason === 'model_not_found';
+      if (!isUnknown || !catalogue.stale) throw error;
       return catalogue.refresh().then(() => this.resolveNow(request, principal));
     }
   }
@@ -137,14 +139,20 @@ export class Router {
     return first.slice(0, 1);
   }
 
-  #sight({ route }: Resolved, { model }: Request, need: () => Need, { streaming, dry }: Ordering): Sight<Target> {
+  #sight(
+    { route, preferred }: Resolved,
+    { model }: Request,
+    need: () => Need,
+    { streaming, dry }: Ordering,
+  ): Sight<Target> {
     const { observations, random } = this.#options;
     const turn = this.#turnOf(route?.model ?? (model || 'auto'));
     return {
       latencyCost: ({ provider, model: of }) => observations.ofTarget(provider.name, of).latencyCost(streaming),
       need,
       random,
-      turn: dry ? turn.copy() : turn,
+      // A call that prefers a provider would take a turn that it does not use.
+      turn: dry || preferred !== '' ? turn.copy() : turn,
     };
   }
 

@@ -71,8 +71,7 @@ class Watched {
     if (!handed) return;
     const before = this.breaker.snapshot();
     const epoch = this.epoch;
-    const expired = handed.onTrial && this.nowMs - handed.at >= settings.trialMs;
-    const counts = outcome !== undefined && handed.epoch === epoch && !expired;
+    const counts = outcome !== undefined && handed.epoch === epoch;
     const judged = counts ? [...this.judged, { outcome, bucket: Math.floor(this.nowMs / 100) }] : this.judged;
     const expected = counts && !before.hold ? this.#judge(before.state, judged) : before.state;
     if (outcome) handed.permit.settle(outcome);

@@ -16,10 +16,12 @@ describe('what a call fails with', () => {
     expect(failure.reason).toBe('provider_timeout');
   });
 
-  it('is a target that cannot take the request only where nothing else failed', () => {
+  // A client that reads 400 does not come back, though one that was only closed could have taken the request.
+  it('is a target that cannot take the request only where nothing else failed or was closed', () => {
     const unable = error('provider_rejected', { unsupported: true });
     expect(failureOf([unable, error('provider_unavailable')], []).reason).toBe('provider_unavailable');
-    expect(failureOf([unable], [refused('a', 'circuit_open', 10)]).reason).toBe('provider_rejected');
+    expect(failureOf([unable], []).reason).toBe('provider_rejected');
+    expect(failureOf([unable], [refused('a', 'circuit_open', 10)]).reason).toBe('no_provider_available');
   });
 
   it('tells the soonest hope of those that failed and of those that could not be asked', () => {

@@ -47,7 +47,8 @@ function begin(steps: readonly Step[], { buffered = false, cancellable = false }
   const log = { outcome: AttemptOutcome.UNSPECIFIED, reason: '' } as Attempt;
   const signal = new CountedStop();
   const context = contextOf({ signal });
-  const options = { operation: completions, request: requestOf(), context, buffered, cancellable };
+  const capMs = Number.POSITIVE_INFINITY;
+  const options = { operation: completions, request: requestOf(), context, buffered, cancellable, capMs };
   const trial = new Trial(options, target, seat, log);
   return {
     trial,
