@@ -92,12 +92,12 @@ export class Guards {
     };
   }
 
-  /** Whether a provider may be asked something that is no call: not while a breaker of it is open, or it is to be left alone. */
+  /** Whether a provider may be asked something that is no call: not while every breaker of it is open, or it is to be left alone. */
   mayAsk(provider: string): boolean {
     const { guard, models } = this.#guarded(provider);
     if (guard.hold === 'open') return false;
-    for (const { breaker, coolMs } of models.values()) if (breaker.state === 'open' || coolMs > 0) return false;
-    return true;
+    for (const { breaker, coolMs } of models.values()) if (breaker.state !== 'open' && coolMs === 0) return true;
+    return models.size === 0;
   }
 
   /**
@@ -124,6 +124,8 @@ export class Guards {
       if (model !== '' && name !== model) continue;
       target.breaker.reset();
       target.warmUp();
+      // The hold on the whole is not this model's to end.
+      if (guard.hold) target.breaker.setHold(guard.hold);
     }
     return true;
   }

@@ -10,7 +10,7 @@ import type { Findings } from './findings.ts';
  */
 export function checkEffects(config: Config, findings: Findings): void {
   for (const [index, provider] of config.providers.entries()) checkProvider(provider, `providers[${index}]`, findings);
-  for (const [index, route] of config.routes.entries()) checkRoute(route, `routes[${index}]`, findings);
+  for (const [index, route] of config.routes.entries()) checkRoute(route, config, `routes[${index}]`, findings);
   checkTiers(config, findings);
 }
 
@@ -29,18 +29,31 @@ function isByEnvironment(path: string, findings: Findings): boolean {
   return names.some((name) => findings.origin(`${path}.${name}`)?.text?.includes('${'));
 }
 
-function checkRoute({ model, targets, hedge }: RouteConfig, path: string, findings: Findings): void {
+function checkRoute(route: RouteConfig, config: Config, path: string, findings: Findings): void {
+  const { model, targets, hedge } = route;
   if (model === 'auto') {
     findings.refuse(
       `${path}.model`,
       'must not be "auto", which stands for the default models of all providers: nobody would get here',
     );
   }
-  if (hedge && targets.length === 1) {
-    const why = 'the route has 1 target, and no other that could be asked beside it';
-    findings.refuse(`${path}.hedge`, `binds to nothing: ${why}`);
+  const why = hedge && whyNeverHedged(route, config);
+  if (why) findings.refuse(`${path}.hedge`, `binds to nothing: ${why}`);
+  const places = new Map<string, number>();
+  for (const [at, target] of targets.entries()) {
+    const key = JSON.stringify([target.provider, target.model]);
+    const first = places.get(key);
+    if (first === undefined) places.set(key, at);
+    else findings.refuse(`${path}.targets[${at}]`, `is the same as targets[${first}]; give one of them more weight`);
   }
   for (const section of ['retry', 'cache', 'timeouts']) refuseEmpty(`${path}.${section}`, findings);
+}
+
+function whyNeverHedged({ targets, retry }: RouteConfig, config: Config): string | undefined {
+  if (targets.length === 1) return 'the route has 1 target, and no other that could be asked beside it';
+  if ((retry?.attempts ?? config.retry?.attempts) === 1) return 'with attempts 1 no other target is asked';
+  if (config.retry?.budgetRatio === 0) return 'retry.budget_ratio 0 allows none';
+  return undefined;
 }
 
 /** Not a section with misspelt keys: these are told already. */

@@ -366,6 +366,16 @@ describe('the course of a call', () => {
       expect(next()).toEqual(end);
     });
 
+    // Limits of an organisation hold for all of its keys: they ate every attempt, and the next provider was never asked.
+    it('takes another key only while that leaves an attempt for each target that was not asked', () => {
+      const { next, fail } = courseOf({ targets: 2, attempts: 3 });
+      next();
+      fail(0, 'provider_rate_limited', { anotherKey: true });
+      expect(next()).toEqual({ kind: 'try', at: 0, afterMs: 0, retry: true });
+      fail(0, 'provider_rate_limited', { anotherKey: true });
+      expect(next()).toEqual(tryAt(1));
+    });
+
     it('waits in line for a place only when all others were asked, at one of those that were busy, once', () => {
       const { course, next, fail } = courseOf({ targets: 3, attempts: 10 });
       next();

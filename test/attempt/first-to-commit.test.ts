@@ -117,6 +117,24 @@ describe('first to commit', () => {
     });
   }
 
+  // At /completion the whole call may take 30 s, and so may a first token: a provider that hung was never left.
+  it('leaves a silent target in time to ask another, and blames it only where it had time enough', async () => {
+    const limits = { unaryMs: 60_000, firstTokenMs: 30_000, idleMs: 30_000, slowFirstTokenMs: 20, slowUnaryMs: 20 };
+    for (const [leftMs, reason] of [
+      [80, 'provider_timeout'],
+      [30, undefined],
+    ] as const) {
+      const targets = [targetOf(scripted('one', ['hang']), { limits }), targetOf(scripted('two', answer('hi')))];
+      const context = contextOf({ deadline: performance.now() + leftMs });
+      const { events, recordOf, guardOf } = run(targets, context);
+      const completion = await collect(events);
+      expect([completion.provider, completion.attempts[0]?.reason]).toEqual(['two', 'provider_timeout']);
+      expect(recordOf('one').lastErrorReason).toBe(reason);
+      const [first] = targets;
+      expect(first && guardOf(first).breaker.snapshot().totals.calls).toBe(reason ? 1 : 0);
+    }
+  });
+
   it('never asks a second target after the commit', async () => {
     const second = scripted('two', answer('hi'));
     const first = scripted('one', [started('m'), textDelta(0, 0, 'half'), failure('provider_unavailable')]);

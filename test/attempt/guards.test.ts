@@ -54,6 +54,16 @@ function openGuards(providerLimits: Partial<typeof noLimits> = {}) {
 }
 
 describe('a hold on a whole provider', () => {
+  it('outlives the reset of one of its models', () => {
+    const { guards } = openGuards();
+    guards.of('p', 'a');
+    guards.hold('p', '', 'open');
+    guards.reset('p', 'a');
+    expect(guards.of('p', 'a').refusal()?.why).toBe('circuit_open');
+    guards.reset('p', '');
+    expect(guards.of('p', 'a').refusal()).toBeUndefined();
+  });
+
   it('keeps calls from every model, called before or not', () => {
     const { guards, succeed, why } = openGuards();
     succeed('a');
