@@ -65,6 +65,20 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
   };
 }
 
+/**
+ * The names of the tiers that a configuration has, whatever may be wrong or missing in it otherwise.
+ *
+ * Throws a ConfigError if its file cannot be read.
+ */
+export function tiersOf({ file, environment }: ConfigSources): string[] {
+  const findings = new Findings();
+  const read = file === undefined ? create(ConfigSchema) : readConfigFile(file, environment, findings);
+  if (!read) findings.finish();
+  const config = read ?? create(ConfigSchema);
+  fillDefaults(config, findings);
+  return (config.limits?.tiers ?? []).map(({ name }) => name);
+}
+
 function freeze<T extends object>(value: T): T {
   for (const inner of Object.values(value)) {
     if (typeof inner === 'object' && inner !== null && !Object.isFrozen(inner)) freeze(inner);

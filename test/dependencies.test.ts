@@ -42,10 +42,11 @@ const leaves = ['gen', 'completion', 'errors', 'stop', 'store', 'telemetry', 'ti
 
 /** The arrows of ARCHITECTURE.md: what each part may import beside leaves and itself. */
 const arrows: Record<string, readonly string[]> = {
-  main: ['app', 'config', 'healthcheck'],
+  main: ['app', 'config', 'create-key', 'healthcheck'],
   app: ['config', 'settings', 'transport', 'gateway', 'admission', 'cache', 'routing', 'attempt', 'providers'],
   settings: ['admission', 'cache', 'routing', 'attempt', 'providers'],
   config: [],
+  'create-key': ['config'],
   healthcheck: [],
   transport: ['gateway'],
   gateway: ['admission', 'cache', 'routing', 'attempt', 'providers'],
