@@ -6,6 +6,7 @@ import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
 import { refuseBroken, warmUpChecks } from './admission/check-request.ts';
+import { FailedTries, usualTryLimits } from './admission/failed-tries.ts';
 import { InFlight } from './admission/in-flight.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
@@ -89,7 +90,11 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   const keys = config.keys.map(keyFrom);
   const dependencies = {
     gateway,
-    authenticate: authenticator(keys, loaded.adminKeySha256),
+    authenticate: authenticator({
+      keys,
+      adminKeySha256: loaded.adminKeySha256,
+      failedTries: new FailedTries(usualTryLimits),
+    }),
     addressOf: addressReader(config.server?.trustedProxies ?? []),
     log,
     bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,

@@ -12,8 +12,11 @@ export type HeaderReader = (name: string) => string | null | undefined;
 /** What every door is handed. */
 export interface DoorDependencies {
   readonly gateway: Gateway;
-  /** Tells who calls, from the request's headers; throws `unauthenticated`. In open mode everybody is `anonymous`. */
-  readonly authenticate: (header: HeaderReader) => Principal;
+  /**
+   * Tells who calls, from the request's headers and the caller's address; throws `unauthenticated`, or `rate_limited` after too
+   * many failed tries. In open mode everybody is `anonymous`.
+   */
+  readonly authenticate: (header: HeaderReader, address: string) => Principal;
   readonly addressOf: AddressOf;
   readonly log: Logger;
   /** The most bytes of a request body, after decompression. */

@@ -19,20 +19,21 @@ export interface Rights {
  */
 export function createGate({ authenticate, log }: DoorDependencies, { needsNoKey, needsAdmin }: Rights) {
   return ({ method, requestHeader, responseHeader, values }: HandlerContext): void => {
+    const address = values.get(addressKey);
     const requestId = requestIdOf(requestHeader.get('x-request-id'));
     responseHeader.set('x-request-id', requestId);
     setArrival(values, { requestId, principal: undefined });
     if (needsNoKey(method)) return;
     const rpc = `${method.parent.typeName}/${method.name}`;
     try {
-      const principal = authenticate((name) => requestHeader.get(name));
+      const principal = authenticate((name) => requestHeader.get(name), address);
       if (needsAdmin(method) && !principal.admin) {
         throw new GatewayError('permission_denied', `${rpc} needs a key with admin rights`);
       }
       setArrival(values, { requestId, principal });
     } catch (cause) {
       const error = GatewayError.from(cause);
-      log.info({ request_id: requestId, address: values.get(addressKey), rpc, outcome: error.reason }, 'refused');
+      log.info({ request_id: requestId, address, rpc, outcome: error.reason }, 'refused');
       throw toConnectError(error, { requestId, principal: undefined });
     }
   };
