@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
-import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
+import type { Config, JwtConfig } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
 import { refuseBroken, warmUpChecks } from './admission/check-request.ts';
+import { downloadKeySet } from './admission/download-key-set.ts';
 import { FailedTries, usualTryLimits } from './admission/failed-tries.ts';
 import { InFlight } from './admission/in-flight.ts';
+import { KeySet, type LoadKeySet } from './admission/key-set.ts';
+import { createTokens, type Tokens } from './admission/tokens.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
@@ -16,6 +20,8 @@ import { breakerControls } from './attempt/operator.ts';
 import type { CallContext } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
+import { HttpClient } from './providers/http.ts';
+import { proxyFor } from './providers/proxy.ts';
 import { createProvider } from './providers/registry.ts';
 import type { Target } from './providers/target.ts';
 import { trustAlso } from './providers/trust.ts';
@@ -31,6 +37,7 @@ import {
   attemptLimits,
   callPolicies,
   guardSettings,
+  issuerFrom,
   keyFrom,
   kindsByName,
   listsFrom,
@@ -88,11 +95,13 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
   const { gateway, askProviders } = gatewayOf(config, fleet, inFlight, { log, version });
   const keys = config.keys.map(keyFrom);
+  const { tokens, close: closeIssuers } = tokensOf(loaded, log);
   const dependencies = {
     gateway,
     authenticate: authenticator({
       keys,
       adminKeySha256: loaded.adminKeySha256,
+      tokens,
       failedTries: new FailedTries(usualTryLimits),
     }),
     addressOf: addressReader(config.server?.trustedProxies ?? []),
@@ -135,10 +144,11 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
     endProbes();
     await server.close();
     await fleet.close();
+    await closeIssuers();
   };
   return {
     gateway,
-    openMode: keys.length === 0,
+    openMode: keys.length === 0 && tokens === undefined,
     listen: () => server.listen(),
     providerNames: () => fleet.serving().map(({ name }) => name),
     inFlight: () => inFlight.count,
@@ -177,6 +187,27 @@ function fleetOf({ config, ollama, network }: LoadedConfig): Fleet {
     ),
     demo: createProvider({ name: 'demo', kind: 'demo', connectTimeoutMs }),
   });
+}
+
+/** Who is known by tokens: the issuers of the configuration, with their keys from a file or by HTTP. */
+function tokensOf({ config, network }: LoadedConfig, log: Logger): { tokens?: Tokens; close(): Promise<void> } {
+  const clients: HttpClient[] = [];
+  const close = async () => {
+    await Promise.all(clients.map((client) => client.close()));
+  };
+  if (config.jwt.length === 0) return { close };
+  const loaderOf = ({ issuer, jwksUrl, jwksFile }: JwtConfig): LoadKeySet => {
+    if (jwksUrl === '') return async () => JSON.parse(await readFile(jwksFile, 'utf8'));
+    const proxy = proxyFor(jwksUrl, network);
+    const client = new HttpClient({ provider: `the issuer ${issuer}`, baseUrl: jwksUrl, proxy, maxConnections: 1 });
+    clients.push(client);
+    return () => downloadKeySet(client, jwksUrl);
+  };
+  const issuers = config.jwt.map((jwt) =>
+    issuerFrom(jwt, new KeySet(jwt.issuer, loaderOf(jwt), log, () => performance.now())),
+  );
+  const tiers = new Set(config.limits?.tiers.map(({ name }) => name));
+  return { tokens: createTokens(issuers, tiers, log), close };
 }
 
 function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {

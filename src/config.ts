@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { ConfigSchema } from '../gen/llmgateway/v1/config_pb.ts';
 import { checkEffects } from './config/check-effects.ts';
+import { checkJwt } from './config/check-jwt.ts';
 import { checkKeys } from './config/check-keys.ts';
 import { checkProviders } from './config/check-providers.ts';
 import { checkBounds, checkRoutes } from './config/check-routes.ts';
@@ -53,6 +54,7 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
   checkState(config.state, findings);
   checkKeys(config, findings);
   checkEffects(config, findings);
+  checkJwt(config, findings);
   findings.finish();
 
   config.providers = config.providers.filter(({ name }) => !switchedOff.has(name));

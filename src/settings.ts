@@ -3,6 +3,7 @@ import { type CompletionRequest, Guarantee } from '../gen/llmgateway/v1/completi
 import {
   type Config,
   DropUnsupported,
+  type JwtConfig,
   type KeyConfig,
   type ModelConfig,
   OnRateLimit,
@@ -12,6 +13,8 @@ import {
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { KnownKey } from './admission/authenticate.ts';
+import type { KeySet } from './admission/key-set.ts';
+import type { Issuer } from './admission/tokens.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
 import type { GuardSettings } from './attempt/target-guard.ts';
@@ -43,6 +46,20 @@ function perhaps(duration: Duration | undefined): number | undefined {
 
 export function keyFrom({ name, sha256, tier, models, admin, expires }: KeyConfig): KnownKey {
   return { name, sha256, tier, models, admin, expiresAt: expires && timestampMs(expires) };
+}
+
+/** `keySet` brings the issuer's keys. */
+export function issuerFrom(jwt: JwtConfig, keySet: KeySet): Issuer {
+  const { issuer, audience, algorithms, clockTolerance } = jwt;
+  const claims = {
+    name: jwt.nameClaim,
+    namePrefix: jwt.namePrefix,
+    tier: jwt.tierClaim,
+    models: jwt.modelsClaim,
+    admin: jwt.adminClaim,
+    adminValue: jwt.adminValue,
+  };
+  return { issuer, audience, keySet, algorithms, clockToleranceMs: milliseconds(clockTolerance), claims };
 }
 
 const kindNames: Readonly<Record<number, ProviderKindName>> = {

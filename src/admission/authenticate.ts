@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { FailedTries } from './failed-tries.ts';
+import { looksLikeToken, type Tokens } from './tokens.ts';
 
 /** A key as the configuration knows it: only its digest. */
 export interface KnownKey extends Principal {
@@ -14,14 +15,20 @@ export interface KnownKey extends Principal {
 /** Reads a request header by its lower-case name. */
 type HeaderReader = (name: string) => string | null | undefined;
 
-/** Tells who calls, from the request's headers and the caller's address; throws `unauthenticated` or `rate_limited`. */
-export type Authenticate = (header: HeaderReader, address: string) => Principal;
+/**
+ * Tells who calls, from the request's headers and the caller's address; throws `unauthenticated` or `rate_limited`.
+ *
+ * Only tokens that have to be checked make it wait.
+ */
+export type Authenticate = (header: HeaderReader, address: string) => Principal | Promise<Principal>;
 
 /** Who is let in. */
 export interface Admitted {
   readonly keys: readonly KnownKey[];
   /** SHA-256 of the administrator's own key, hexadecimal. */
   readonly adminKeySha256?: string | undefined;
+  /** Tokens that are taken beside keys; undefined: none are. */
+  readonly tokens?: Tokens | undefined;
   readonly failedTries: FailedTries;
 }
 
@@ -34,7 +41,8 @@ interface Entry {
 /**
  * Authenticate callers by key: `Authorization: Bearer KEY`, or `x-api-key` or `api-key`, as clients send them.
  *
- * - Without keys the gateway is open: everybody is `anonymous`. A key for the administrator alone does not close it: then
+ * - What is no key, and looks like a token of an issuer, is checked as one.
+ * - Without keys and issuers the gateway is open: everybody is `anonymous`. A key for the administrator alone does not close it: then
  *   whoever shows it is the administrator, and everybody else is anonymous without admin rights.
  * - Keys are looked up by their SHA-256, and digests compared in constant time: how long either takes depends on the digest alone,
  *   which tells nothing of the key, and which nobody can choose. Hashing takes 0.4 µs, so that no key need be remembered.
@@ -42,8 +50,8 @@ interface Entry {
  *   `rate_limited` instead. A valid key passes even then: behind one address there may be many, and a client with an old key must
  *   not lock the others out. Guessing is no way in anyway; what the limit saves is the noise.
  */
-export function authenticator({ keys, adminKeySha256, failedTries }: Admitted): Authenticate {
-  const open = keys.length === 0;
+export function authenticator({ keys, adminKeySha256, tokens, failedTries }: Admitted): Authenticate {
+  const open = keys.length === 0 && tokens === undefined;
   const known = new Map<string, Entry>();
   const admin = { name: 'admin', tier: 'default', models: [], admin: true };
   const all: readonly KnownKey[] = adminKeySha256 ? [...keys, { ...admin, sha256: adminKeySha256 }] : keys;
@@ -56,14 +64,22 @@ export function authenticator({ keys, adminKeySha256, failedTries }: Admitted): 
 
   return (header, address) => {
     const presented = presentedKey(header);
-    const principal = presented === undefined ? undefined : find(presented);
-    if (principal !== undefined) return principal;
-    if (open) return anonymous;
-    throw refusal(failedTries.add(address, performance.now()));
+    if (presented !== undefined) {
+      const digest = hash('sha256', presented, 'hex');
+      const principal = find(digest) ?? tokens?.recall(digest);
+      if (principal !== undefined) return principal;
+      if (tokens && looksLikeToken(presented)) {
+        return tokens.check(presented, digest).then((checked) => checked ?? refuse(address));
+      }
+    }
+    return open ? anonymous : refuse(address);
   };
 
-  function find(presented: string): Principal | undefined {
-    const digest = hash('sha256', presented, 'hex');
+  function refuse(address: string): never {
+    throw refusal(failedTries.add(address, performance.now()));
+  }
+
+  function find(digest: string): Principal | undefined {
     const found = known.get(digest);
     if (!found || !timingSafeEqual(Buffer.from(digest), found.digest)) return undefined;
     return found.expiresAt <= Date.now() ? undefined : found.principal;

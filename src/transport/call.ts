@@ -14,9 +14,9 @@ export interface DoorDependencies {
   readonly gateway: Gateway;
   /**
    * Tells who calls, from the request's headers and the caller's address; throws `unauthenticated`, or `rate_limited` after too
-   * many failed tries. In open mode everybody is `anonymous`.
+   * many failed tries. In open mode everybody is `anonymous`. A promise where it takes a while.
    */
-  readonly authenticate: (header: HeaderReader, address: string) => Principal;
+  readonly authenticate: (header: HeaderReader, address: string) => Principal | Promise<Principal>;
   readonly addressOf: AddressOf;
   readonly log: Logger;
   /** The most bytes of a request body, after decompression. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import { type Admitted, authenticator, type KnownKey } from '../../src/admission/authenticate.ts';
 import { FailedTries } from '../../src/admission/failed-tries.ts';
+import type { Principal } from '../../src/completion.ts';
 import type { GatewayError } from '../../src/errors.ts';
 
 const sha256 = (key: string) => createHash('sha256').update(key).digest('hex');
@@ -20,7 +21,7 @@ const bearer = (key: string) => headers({ authorization: `Bearer ${key}` });
 function open(keys: readonly KnownKey[], more: Partial<Admitted> = {}) {
   const failedTries = new FailedTries({ burst: 1000, perSecond: 1, clients: 10 });
   const authenticate = authenticator({ keys, failedTries, ...more });
-  return (header: ReturnType<typeof headers>, address = '192.0.2.1') => authenticate(header, address);
+  return (header: ReturnType<typeof headers>, address = '192.0.2.1') => authenticate(header, address) as Principal;
 }
 
 describe('authentication', () => {

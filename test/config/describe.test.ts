@@ -26,6 +26,9 @@ retry: { attempts: 4 }
 limits: { tiers: [{ name: premium, tokens_per_minute: 1000 }] }
 keys:
   - { name: team, sha256: ${digest}, tier: premium, models: [fast], budget_usd: 5, expires: 2027-01-01 }
+jwt:
+  - { issuer: "https://idp", audience: gateway, jwks_url: "https://idp/keys" }
+  - { issuer: other, audience: gw, jwks_url: "http://o/k", name_prefix: "o:", name_claim: email, tier_claim: t, models_claim: m, admin_claim: roles, admin_value: ops }
 `;
 
 describe('describeConfig', () => {
@@ -88,6 +91,8 @@ limits
 keys
   team: tier premium; models fast; 5 USD each 30d; until 2027-01-01T00:00:00.000Z
   GATEWAY_ADMIN_KEY: admin
+  tokens of https://idp for gateway, by the keys at https://idp/keys; name {sub}; tier default; models all
+  tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops
 
 notices
   routes[].cache: not in effect yet

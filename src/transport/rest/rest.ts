@@ -52,9 +52,10 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
 
   async function serve(exchange: Exchange): Promise<void> {
     const { route, parameters } = router.find(exchange.path) ?? {};
-    const principal = route?.public
+    const caller = route?.public
       ? nobody
       : dependencies.authenticate((name) => exchange.header(name), exchange.address);
+    const principal = caller instanceof Promise ? await caller : caller;
     if (!route) throw new GatewayError('not_found', `there is nothing at ${exchange.path}`);
     if (route.admin && !principal.admin) {
       throw new GatewayError('permission_denied', `${exchange.path} needs a key with admin rights`);
