@@ -27,6 +27,8 @@ export interface ConfigSources {
   readonly file?: string | undefined;
   /** The environment, as `process.env` is. */
   readonly environment: Environment;
+  /** Whether the file has been read before: a pipe cannot be read twice. */
+  readonly again?: boolean;
 }
 
 /**
@@ -34,9 +36,9 @@ export interface ConfigSources {
  *
  * Throws a ConfigError that lists everything that is wrong, at once; no message shows a secret.
  */
-export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
+export function loadConfig({ file, environment, again = false }: ConfigSources): LoadedConfig {
   const findings = new Findings();
-  const read = file === undefined ? create(ConfigSchema) : readConfigFile(file, environment, findings);
+  const read = file === undefined ? create(ConfigSchema) : readConfigFile({ file, again }, environment, findings);
   const config = read ?? create(ConfigSchema);
   applyVariables(config, environment, findings);
   const { ollama, switchedOff } = applyProviderVariables(config, environment, findings);
@@ -74,7 +76,8 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
  */
 export function tiersOf({ file, environment }: ConfigSources): string[] {
   const findings = new Findings();
-  const read = file === undefined ? create(ConfigSchema) : readConfigFile(file, environment, findings);
+  const read =
+    file === undefined ? create(ConfigSchema) : readConfigFile({ file, again: false }, environment, findings);
   if (!read) findings.finish();
   const config = read ?? create(ConfigSchema);
   fillDefaults(config, findings);

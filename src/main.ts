@@ -14,12 +14,16 @@ import {
 } from './config.ts';
 import { BadWishes, createKey, type KeyWishes } from './create-key.ts';
 import { checkHealth, type Listener } from './healthcheck.ts';
+import { logLevel } from './settings.ts';
 import { type Log, openLog } from './telemetry/logger.ts';
+import { watchFile } from './watch-file.ts';
 
 /** `EX_CONFIG` of sysexits.h: something in the configuration is wrong. */
 const EXIT_CONFIG = 78;
 /** What a command line is answered with that cannot be read. */
 const EXIT_USAGE = 2;
+/** How often the configuration file is looked at. */
+const WATCH_EVERY_MS = 1000;
 /** What the last lines of the log get, when nobody reads them. */
 const LAST_LINES_MS = 1000;
 
@@ -51,7 +55,7 @@ async function main(): Promise<void> {
   }
   const configFile = config ?? file ?? (process.env.GATEWAY_CONFIG || undefined);
   if (surplus.length === 0 && Object.keys(wishes).length === 0) {
-    if (command === undefined) return serve(load(configFile));
+    if (command === undefined) return serve(load(configFile), configFile);
     if (command === 'check') return console.log(describeConfig(load(configFile)));
     if (command === 'healthcheck' && file === undefined)
       return exitWith(await checkHealth(listenerOf(load(configFile))));
@@ -118,12 +122,14 @@ function orEnd<Read>(read: () => Read, file: string | undefined): Read {
   }
 }
 
-async function serve(loaded: LoadedConfig): Promise<void> {
+async function serve(loaded: LoadedConfig, configFile: string | undefined): Promise<void> {
   const log = openLog(logLevel(loaded));
   const { logger } = log;
-  const app = await buildApp(loaded, { log: logger, version: version() });
+  const again = () => loadConfig({ ...sourcesOf(configFile), again: true });
+  const app = await buildApp(loaded, { log: logger, version: version(), load: again });
   for (const notice of loaded.notices) logger.warn(notice);
   if (app.openMode) logger.warn('no API key is configured: anyone may call, and admin routes are open too');
+  reloadOnChange(app, configFile);
   endOnSignals(app, log);
   try {
     const { address, port } = await app.listen();
@@ -136,10 +142,10 @@ async function serve(loaded: LoadedConfig): Promise<void> {
   await log.flush();
 }
 
-/** `info` unless the configuration says otherwise. */
-function logLevel({ config }: LoadedConfig): string {
-  const levels = ['info', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-  return levels[config.telemetry?.logLevel ?? 0] ?? 'info';
+/** SIGHUP and a changed file have the configuration loaded again. */
+function reloadOnChange(app: App, configFile: string | undefined): void {
+  process.on('SIGHUP', () => void app.reload('SIGHUP'));
+  if (configFile !== undefined) watchFile(configFile, () => void app.reload('the file has changed'), WATCH_EVERY_MS);
 }
 
 /** SIGTERM and SIGINT drain; a second one ends at once. A bug that nobody caught drains too, and ends with 1. */

@@ -19,6 +19,7 @@ import type { Plan } from './attempt/first-to-commit.ts';
 import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
 import type { GuardSettings } from './attempt/target-guard.ts';
 import type { CallContext } from './completion.ts';
+import type { LoadedConfig } from './config.ts';
 import type { ProxySettings } from './providers/proxy.ts';
 import type { ProviderKindName, ProviderSettings } from './providers/registry.ts';
 import type { AttemptLimits } from './providers/target.ts';
@@ -33,6 +34,12 @@ type Request = CompletionRequest | EmbeddingRequest;
 /** Before the first token Ollama may have to load a model, and a model may have to reason. */
 const PATIENT_FIRST_TOKEN_MS = 120_000;
 const FIRST_TOKEN_MS = 30_000;
+
+/** `info` unless the configuration says otherwise. */
+export function logLevel({ config }: LoadedConfig): string {
+  const levels = ['info', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+  return levels[config.telemetry?.logLevel ?? 0] ?? 'info';
+}
 
 /** A duration that the configuration has, by its defaults at least. */
 export function milliseconds(duration: Duration | undefined): number {

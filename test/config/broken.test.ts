@@ -1,4 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, formatProblems, loadConfig } from '../../src/config.ts';
 import { problemsFrom, problemsOf } from './load.ts';
@@ -686,6 +689,15 @@ describe('loading', () => {
     ['/dev/zero', 'cannot read "/dev/zero": it is not a file'],
   ])('refuses %s as the file', (file, message) => {
     expect(problemsFrom(() => loadConfig({ file, environment: {} }))).toEqual([{ path: '', message }]);
+  });
+
+  it('does not wait for a pipe that it has read before', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'gateway-config-'));
+    const file = join(folder, 'pipe');
+    execFileSync('mkfifo', [file]);
+    const message = `cannot read "${file}": it is a pipe, which was read at the start`;
+    expect(problemsFrom(() => loadConfig({ file, environment: {}, again: true }))).toEqual([{ path: '', message }]);
+    rmSync(folder, { recursive: true });
   });
 
   it.each([
