@@ -28,7 +28,7 @@ import { proxyFor } from './providers/proxy.ts';
 import { createProvider, type ProviderSettings } from './providers/registry.ts';
 import type { Target } from './providers/target.ts';
 import { trustAlso } from './providers/trust.ts';
-import { createReload, type Reload } from './reload.ts';
+import { createReload, type Reload, reloadFor } from './reload.ts';
 import { Replaceable } from './replaceable.ts';
 import { Catalogue } from './routing/catalogue.ts';
 import { explain } from './routing/explain.ts';
@@ -56,6 +56,7 @@ import {
 } from './settings.ts';
 import { callWriter } from './telemetry/logger.ts';
 import { CallCounts } from './telemetry/observe.ts';
+import type { DoorDependencies } from './transport/call.ts';
 import { addressReader } from './transport/client-address.ts';
 import { createHandler } from './transport/handler.ts';
 import { createRestHandler } from './transport/rest/rest.ts';
@@ -120,6 +121,12 @@ interface Snapshot {
   readonly parts: KeptParts;
 }
 
+/** What a snapshot has to know of those that will follow it. */
+interface Current {
+  readonly gateway: () => Gateway;
+  readonly reload: DoorDependencies['reload'];
+}
+
 /** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
 export async function buildApp(loaded: LoadedConfig, { log, version, load }: AppOptions): Promise<App> {
   warmUpChecks();
@@ -127,7 +134,10 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
   const lasting = lastingOf(loaded, log, version);
   const { inFlight, guards } = lasting;
   const build = (from: LoadedConfig, before?: Snapshot) =>
-    snapshotOf(from, lasting, before, () => live.current.gateway);
+    snapshotOf(from, lasting, before, {
+      gateway: () => live.current.gateway,
+      reload: () => reloadFor(reload, 'an administrator'),
+    });
   const live: Replaceable<Snapshot> = new Replaceable(build(loaded), (old, inUse) => {
     closeUnused(old.parts, partsOf(inUse)).catch((error: unknown) => {
       log.warn({ error: String(error) }, 'connections of an old configuration could not be closed');
@@ -160,7 +170,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     }
     if (snapshot.openMode !== before.openMode) log.info('keys are wanted from now on');
   };
-  const reload = createReload({ load: load ?? (() => loaded), current: () => live.current.loaded, apply, log });
+  const reload: Reload = createReload({ load: load ?? (() => loaded), current: () => live.current.loaded, apply, log });
 
   const close = async () => {
     endWatch();
@@ -243,14 +253,9 @@ function watchProviders(live: Replaceable<Snapshot>): () => void {
 /**
  * Build what one configuration makes, with what it can use on of the one before.
  *
- * `current` is the newest gateway: it is what those are told of who look on for longer than a configuration may last.
+ * Those who look on for longer than a configuration may last are told of the newest.
  */
-function snapshotOf(
-  loaded: LoadedConfig,
-  lasting: Lasting,
-  before: Snapshot | undefined,
-  current: () => Gateway,
-): Snapshot {
+function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | undefined, current: Current): Snapshot {
   const { config } = loaded;
   const { log, inFlight, failedTries } = lasting;
   const { parts, keep } = keepParts(before?.parts);
@@ -261,13 +266,14 @@ function snapshotOf(
     const keys = config.keys.map(keyFrom);
     const tokens = tokensOf(loaded, log, keep);
     const dependencies = {
-      gateway: { ...gateway, ...lookingOn(current) },
+      gateway: { ...gateway, ...lookingOn(current.gateway) },
       authenticate: authenticator({ keys, adminKeySha256: loaded.adminKeySha256, tokens, failedTries }),
       addressOf: addressReader(config.server?.trustedProxies ?? []),
       log,
       bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
       writeStallMs: WRITE_STALL_MS,
       draining: () => inFlight.draining,
+      reload: current.reload,
     };
     const handler = createHandler(
       { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },

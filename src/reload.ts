@@ -1,13 +1,16 @@
+import { create } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
+import { type ReloadConfigResponse, ReloadConfigResponseSchema } from '../gen/llmgateway/v1/admin_service_pb.ts';
 import { changedSections, fixedChanges } from './config/changes.ts';
 import { ConfigError, type LoadedConfig, type Problem } from './config.ts';
+import { GatewayError } from './errors.ts';
 
 /** What came of a reload. */
 export type Reloaded =
   | { readonly applied: true; readonly changed: readonly string[]; readonly notices: readonly string[] }
   | { readonly applied: false; readonly problems: readonly Problem[] };
 
-/** How many reloads there were since the start. */
+/** How many reloads there were since the start, whatever asked for them. */
 export interface ReloadCounts {
   readonly applied: number;
   readonly refused: number;
@@ -75,4 +78,24 @@ export function createReload({ load, current, apply, log }: ReloadParts): Reload
     return reloaded;
   };
   return Object.assign(reload, { counts });
+}
+
+/** The same for a caller who asks for it: what cannot be used is an error that names every setting. */
+export async function reloadFor(reload: Reload, caller: string): Promise<ReloadConfigResponse> {
+  const reloaded = await reload(caller);
+  if (!reloaded.applied) {
+    const violations = reloaded.problems.map(({ path, line, message }) => ({
+      field: path,
+      description: line === undefined ? message : `line ${line}: ${message}`,
+    }));
+    const message = `the configuration is refused, and the one before it stays; problems: ${violations.length}`;
+    throw new GatewayError('invalid_request', message, { violations });
+  }
+  const { changed, notices } = reloaded;
+  return create(ReloadConfigResponseSchema, {
+    changedSections: [...changed],
+    notices: [...notices],
+    appliedCount: reload.counts.applied,
+    refusedCount: reload.counts.refused,
+  });
 }

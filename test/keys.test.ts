@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { file_llmgateway_v1_admin_service } from '../gen/llmgateway/v1/admin_service_pb.ts';
 import { file_llmgateway_v1_completion_service } from '../gen/llmgateway/v1/completion_service_pb.ts';
 import { file_llmgateway_v1_embedding_service } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { file_llmgateway_v1_health_service } from '../gen/llmgateway/v1/health_service_pb.ts';
@@ -15,6 +16,7 @@ import { scriptedProvider } from './support/scripted-gateway.ts';
 import { type ScriptedUpstream, saying, startScriptedUpstream } from './support/scripted-upstream.ts';
 
 const registry = createRegistry(
+  file_llmgateway_v1_admin_service,
   file_llmgateway_v1_completion_service,
   file_llmgateway_v1_embedding_service,
   file_llmgateway_v1_health_service,
@@ -34,6 +36,8 @@ const restPaths = [
   'GET /providers',
   'GET /metrics',
   'GET /admin/providers/scripted/circuit-breaker',
+  'POST /admin/explain-route',
+  'POST /admin/reload',
   'GET /nothing-there',
 ];
 

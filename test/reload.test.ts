@@ -3,9 +3,12 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { createClient } from '@connectrpc/connect';
-import { createConnectTransport } from '@connectrpc/connect-node';
+import { Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { BadRequestSchema } from '../gen/google/rpc/error_details_pb.ts';
+import { AdminService } from '../gen/llmgateway/v1/admin_service_pb.ts';
+import { CircuitHold, CircuitState } from '../gen/llmgateway/v1/provider_pb.ts';
 import { ProviderService } from '../gen/llmgateway/v1/provider_service_pb.ts';
 import { type Doors, openDoors } from './support/doors.ts';
 import { type GatewayProcess, runGateway } from './support/gateway.ts';
@@ -224,6 +227,47 @@ describe('a reload', () => {
     expect(await answererAt('grpc unary')).toBe('from the first');
   });
 
+  it('may be asked for by an administrator, by rpc and over REST, who is told of what is wrong', async () => {
+    const keys = [
+      { name: 'ann', sha256: sha256('ann') },
+      { name: 'ops', sha256: sha256('ops'), admin: true },
+    ];
+    await start(both({ keys }));
+    const client = createClient(AdminService, createGrpcTransport({ baseUrl: gateway.url }));
+    const overRest = (key: string) => fetch(`${gateway.url}/admin/reload`, { method: 'POST', headers: bearer(key) });
+    await expect(client.reloadConfig({}, { headers: bearer('ann') })).rejects.toMatchObject({
+      code: Code.PermissionDenied,
+    });
+    expect((await overRest('ann')).status).toBe(403);
+    expect(gateway.app.reload.counts).toEqual({ applied: 0, refused: 0 });
+
+    gateway.write(both({ keys, timeouts: { idle: '11s' } }));
+    expect(await client.reloadConfig({}, { headers: bearer('ops') })).toMatchObject({
+      changedSections: ['timeouts'],
+      appliedCount: 1,
+    });
+    gateway.write(both({ keys, timeouts: { idle: '12s' } }));
+    expect(await (await overRest('ops')).json()).toEqual({
+      changed_sections: ['timeouts'],
+      notices: [],
+      applied_count: 2,
+      refused_count: 0,
+    });
+
+    gateway.write(both({ keys, server: { port: 1 }, cache: { ttl: '5' } }));
+    const error = ConnectError.from(await client.reloadConfig({}, { headers: bearer('ops') }).catch((cause) => cause));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.findDetails(BadRequestSchema)).toMatchObject([
+      {
+        fieldViolations: [{ field: 'cache.ttl', description: expect.stringMatching(/^line \d+: must be a duration/) }],
+      },
+    ]);
+    gateway.write(both({ keys, server: { port: 1 } }));
+    const refused = await overRest('ops');
+    expect([refused.status, (await refused.json()).details.violations[0].field]).toEqual([400, 'server.port']);
+    expect(gateway.app.reload.counts).toEqual({ applied: 2, refused: 2 });
+  });
+
   it('may be asked for by several at once', async () => {
     await start(both());
     gateway.write(onlySecond());
@@ -248,7 +292,7 @@ describe('a hundred reloads under load', () => {
     () => 'providers: [{ name: a }]',
   ];
 
-  it('fail no call and leave no connection', { timeout: 120_000 }, async () => {
+  it('fail no call, lose no state of a breaker and leave no connection', { timeout: 120_000 }, async () => {
     await start(both({ keys }));
     for (const upstream of [first, second]) upstream.script(slowly(upstream === first ? 'first' : 'second'));
     const outcomes: string[] = [];
@@ -259,6 +303,10 @@ describe('a hundred reloads under load', () => {
         outcomes.push(failure ? `${name}: ${failure.message}` : told.text);
       }
     };
+    // Of a provider that comes and goes, of a model that nobody has called, and one that opened by itself.
+    gateway.app.gateway.setCircuitBreaker('second', 'held', CircuitHold.OPEN);
+    gateway.app.gateway.setCircuitBreaker('first', 'held', CircuitHold.CLOSED);
+    const before = await openByItself('second');
     const callers = [...doors.all, ...doors.all].map(caller);
     const applied: boolean[] = [];
     for (let at = 0; at < 100; at++) {
@@ -269,12 +317,20 @@ describe('a hundred reloads under load', () => {
     going = false;
     await Promise.all(callers);
 
+    expect(breakerOf('second', 'held')).toMatchObject({ state: CircuitState.OPEN, hold: CircuitHold.OPEN });
+    gateway.write(both({ keys }));
+    await gateway.app.reload('both again');
+    expect(breakerOf('first', 'held')).toMatchObject({ hold: CircuitHold.CLOSED });
+    expect(breakerOf('second', 'broken')).toMatchObject({ timesOpened: 1, totalFailures: before });
+    const { status } = gateway.app.gateway.listProviders().find(({ name }) => name === 'first') ?? {};
+    expect(status?.latency).toBeDefined();
+
     expect(applied.filter((each) => each)).toHaveLength(50);
-    expect(gateway.app.reload.counts).toEqual({ applied: 50, refused: 50 });
+    expect(gateway.app.reload.counts).toEqual({ applied: 51, refused: 50 });
     const failed = outcomes.filter((outcome) => outcome !== 'all of the first' && outcome !== 'all of the second');
     expect(failed).toEqual([]);
     expect(new Set(outcomes).size).toBe(2);
-    expect(outcomes.length).toBeGreaterThan(200);
+    expect(outcomes.length).toBeGreaterThan(50);
     // The last one that was applied has both; nothing is left of the forty others.
     await vi.waitFor(() => expect(first.openSockets() + second.openSockets()).toBeLessThanOrEqual(48));
     gateway.write(onlySecond({ keys }));
@@ -283,12 +339,26 @@ describe('a hundred reloads under load', () => {
   });
 });
 
+function breakerOf(provider: string, model: string) {
+  return gateway.app.gateway.circuitBreakerOf(provider).models.find((breaker) => breaker.model === model);
+}
+
+/** Call a model that fails until its breaker opens; the number of failures that it took. */
+async function openByItself(provider: string): Promise<number> {
+  for (let at = 0; breakerOf(provider, 'broken')?.state !== CircuitState.OPEN; at++) {
+    if (at > 50) throw new Error('the breaker does not open');
+    await doors.named('openai unary').ask({ model: `${provider}/broken`, fallback: false, headers: bearer('ann') });
+  }
+  return breakerOf(provider, 'broken')?.totalFailures ?? 0;
+}
+
 /** Answers in pieces, so that reloads come in between. */
 function slowly(name: string) {
   const words = ['all ', 'of ', 'the ', name];
   const answer = saying(...words);
   return async (exchange: Exchange) => {
     await pause(3);
+    if (exchange.request.body?.model === 'broken') return exchange.json({}, 500);
     if (exchange.request.body?.stream !== true) return answer(exchange);
     for (const word of words) {
       await exchange.event(chunk({ content: word }));

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { ReloadConfigResponse } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
@@ -25,6 +26,8 @@ export interface DoorDependencies {
   readonly writeStallMs: number;
   /** Whether the process has been asked to end. */
   readonly draining: () => boolean;
+  /** Have the configuration loaded again. Throws `invalid_request` with all that is wrong if it cannot be used. */
+  readonly reload: () => Promise<ReloadConfigResponse>;
 }
 
 const wellFormedId = /^[A-Za-z0-9._:-]{1,128}$/;

@@ -174,6 +174,7 @@ const rpcPath = '/llmgateway.v1.AdminService/GetCircuitBreaker';
 const guarded = [
   ['GET', breakerPath, true],
   ['POST', '/admin/explain-route', true],
+  ['POST', '/admin/reload', true],
   ['GET', '/providers', false],
   ['POST', rpcPath, true],
 ] as const;
@@ -337,5 +338,9 @@ function told(status: number, headers: Headers, body: string): Told {
   const grpc = headers['grpc-status'] ?? /^grpc-status: ?(\d+)/m.exec(body)?.[1];
   const outcome = (grpc === undefined ? outcomes[status] : grpcOutcomes[grpc]) ?? `status ${status}, gRPC ${grpc}`;
   const isKnown = /^(?:unauthenticated|forbidden|no such thing|malformed|closed)$/.test(outcome);
-  return { outcome, shut: isKnown && !/recovery_?timeout|"targets"|circuit_breaker_state/i.test(body), body };
+  return {
+    outcome,
+    shut: isKnown && !/recovery_?timeout|applied_?count|"targets"|circuit_breaker_state/i.test(body),
+    body,
+  };
 }

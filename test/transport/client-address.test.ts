@@ -75,7 +75,11 @@ describe('the address of a call', () => {
     const addressOf = addressReader(['127.0.0.1']);
     const authenticate = () => anybody;
     const doors = { gateway, authenticate, addressOf, log: silent, bodyLimitBytes: 1000, writeStallMs: 1000 };
-    const rest = createRestHandler({ ...doors, draining: () => false }) as RequestHandler;
+    const rest = createRestHandler({
+      ...doors,
+      draining: () => false,
+      reload: async () => Promise.reject(),
+    }) as RequestHandler;
     ({ server, port, base } = await serveGateway(gateway, { addressOf, rest }));
   });
   afterAll(() => server.close());

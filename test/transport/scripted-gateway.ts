@@ -71,6 +71,9 @@ export async function serveGateway(
       bodyLimitBytes: 1_000_000,
       writeStallMs: 10_000,
       draining: () => false,
+      reload: async () => {
+        throw new GatewayError('not_found', 'there is nothing to reload');
+      },
       corsOrigins: ['*'],
       ...dependencies,
     },

@@ -9,6 +9,7 @@ import type { EmbeddingRequest, EmbeddingResult } from '../../../gen/llmgateway/
 import { HealthStatus } from '../../../gen/llmgateway/v1/health_service_pb.ts';
 import type { CallContext } from '../../../src/completion.ts';
 import { choiceFinished, finished, started, textDelta } from '../../../src/completion.ts';
+import { GatewayError } from '../../../src/errors.ts';
 import type { Gateway } from '../../../src/gateway.ts';
 import type { DoorDependencies } from '../../../src/transport/call.ts';
 import { addressReader } from '../../../src/transport/client-address.ts';
@@ -105,6 +106,9 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     bodyLimitBytes: 1_000_000,
     writeStallMs: 60_000,
     draining: () => false,
+    reload: async () => {
+      throw new GatewayError('not_found', 'there is nothing to reload');
+    },
     ...dependencies,
   });
   const server = http2 ? createHttp2Server(handler) : createServer(handler);
