@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
+import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BadRequestSchema } from '../gen/google/rpc/error_details_pb.ts';
 import { AdminService } from '../gen/llmgateway/v1/admin_service_pb.ts';
 import { CircuitHold, CircuitState } from '../gen/llmgateway/v1/provider_pb.ts';
 import { ProviderService } from '../gen/llmgateway/v1/provider_service_pb.ts';
+import { loadConfig } from '../src/config.ts';
+import { createReload } from '../src/reload.ts';
 import { type Doors, openDoors } from './support/doors.ts';
 import { type GatewayProcess, runGateway } from './support/gateway.ts';
 import { type ReloadableGateway, startReloadable } from './support/reloadable.ts';
@@ -266,6 +269,23 @@ describe('a reload', () => {
     const refused = await overRest('ops');
     expect([refused.status, (await refused.json()).details.violations[0].field]).toEqual([400, 'server.port']);
     expect(gateway.app.reload.counts).toEqual({ applied: 2, refused: 2 });
+  });
+
+  it('that fails half-way changes nothing, and the log says why', async () => {
+    const lines: string[] = [];
+    const loaded = loadConfig({ environment: {} });
+    const changed = loadConfig({ environment: { PORT: '8080', CORS_ORIGINS: 'https://a.example' } });
+    const reload = createReload({
+      load: () => changed,
+      current: () => loaded,
+      apply: () => Promise.reject(new TypeError('a part could not be built')),
+      log: pino({}, { write: (line: string) => void lines.push(line) }),
+    });
+    const problems = [{ path: '', message: 'could not be applied: the log says why' }];
+    expect(await reload('test')).toEqual({ applied: false, problems });
+    expect(reload.counts).toEqual({ applied: 0, refused: 1 });
+    expect(lines.join()).toMatch(/TypeError: a part could not be built/);
+    expect(await reload('again')).toEqual({ applied: false, problems });
   });
 
   it('may be asked for by several at once', async () => {
