@@ -1,12 +1,18 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
-import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
+import type { Config, JwtConfig } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
 import { refuseBroken, warmUpChecks } from './admission/check-request.ts';
+import { downloadKeySet } from './admission/download-key-set.ts';
+import { FailedTries, usualTryLimits } from './admission/failed-tries.ts';
 import { InFlight } from './admission/in-flight.ts';
+import { KeySet } from './admission/key-set.ts';
+import { createTokens, type Tokens } from './admission/tokens.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
@@ -15,9 +21,15 @@ import { breakerControls } from './attempt/operator.ts';
 import type { CallContext } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
-import { createProvider } from './providers/registry.ts';
+import { closeUnused, type Keep, type KeptParts, keepParts } from './kept-parts.ts';
+import { HttpClient } from './providers/http.ts';
+import type { Provider } from './providers/provider.ts';
+import { proxyFor } from './providers/proxy.ts';
+import { createProvider, type ProviderSettings } from './providers/registry.ts';
 import type { Target } from './providers/target.ts';
 import { trustAlso } from './providers/trust.ts';
+import { createReload, type Reload, reloadFor } from './reload.ts';
+import { Replaceable } from './replaceable.ts';
 import { Catalogue } from './routing/catalogue.ts';
 import { explain } from './routing/explain.ts';
 import { Fleet } from './routing/fleet.ts';
@@ -30,9 +42,11 @@ import {
   attemptLimits,
   callPolicies,
   guardSettings,
+  issuerFrom,
   keyFrom,
   kindsByName,
   listsFrom,
+  logLevel,
   milliseconds,
   modelFrom,
   providerFrom,
@@ -42,15 +56,17 @@ import {
 } from './settings.ts';
 import { callWriter } from './telemetry/logger.ts';
 import { CallCounts } from './telemetry/observe.ts';
+import type { DoorDependencies } from './transport/call.ts';
+import { addressReader } from './transport/client-address.ts';
 import { createHandler } from './transport/handler.ts';
 import { createRestHandler } from './transport/rest/rest.ts';
-import { createServer } from './transport/server.ts';
+import { createServer, type RequestHandler } from './transport/server.ts';
 
 /** A gateway, put together and ready to listen. */
 export interface App {
   /** The core, for tests that need no door. */
   readonly gateway: Gateway;
-  /** Whether anyone may call. */
+  /** Whether anyone may call, at this moment. */
   readonly openMode: boolean;
   /** Take calls, and tell where. */
   listen(): Promise<{ address: string; port: number }>;
@@ -58,6 +74,8 @@ export interface App {
   providerNames(): readonly string[];
   /** Calls being carried out. */
   inFlight(): number;
+  /** Load the configuration again and go over to it. One that cannot be used changes nothing. */
+  readonly reload: Reload;
   /** Say that we are not ready, let calls in flight finish, and close. */
   drain(): Promise<void>;
   /** Close at once. */
@@ -68,6 +86,8 @@ export interface App {
 export interface AppOptions {
   readonly log: Logger;
   readonly version: string;
+  /** Loads the configuration again, for a reload; throws a ConfigError. The default is the one that the gateway was built with. */
+  readonly load?: (() => LoadedConfig) | undefined;
 }
 
 /** The start does not wait longer than this to learn whether an Ollama answers. */
@@ -77,67 +97,100 @@ const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
 
+/** What is counted and learnt as long as the process lives, whatever becomes of the configuration: all of it by name. */
+interface Lasting {
+  readonly beganAt: number;
+  readonly version: string;
+  readonly log: Logger;
+  readonly inFlight: InFlight;
+  readonly counts: CallCounts;
+  readonly observations: Observations;
+  readonly guards: Guards;
+  readonly failedTries: FailedTries;
+}
+
+/** What one configuration makes. A request runs on one of these from its first line to the last of its answer. */
+interface Snapshot {
+  readonly loaded: LoadedConfig;
+  readonly fleet: Fleet;
+  readonly catalogue: Catalogue;
+  readonly gateway: Gateway;
+  readonly openMode: boolean;
+  readonly handler: RequestHandler;
+  /** What the next configuration may use on. */
+  readonly parts: KeptParts;
+}
+
+/** What a snapshot has to know of those that will follow it. */
+interface Current {
+  readonly gateway: () => Gateway;
+  readonly reload: DoorDependencies['reload'];
+}
+
 /** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
-export async function buildApp(loaded: LoadedConfig, { log, version }: AppOptions): Promise<App> {
-  const { config } = loaded;
+export async function buildApp(loaded: LoadedConfig, { log, version, load }: AppOptions): Promise<App> {
   warmUpChecks();
   trustAuthorities(loaded, log);
-  const fleet = fleetOf(loaded);
-  const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
-  const { gateway, askProviders } = gatewayOf(config, fleet, inFlight, { log, version });
-  const keys = config.keys.map(keyFrom);
-  const dependencies = {
-    gateway,
-    authenticate: authenticator(keys, loaded.adminKeySha256),
-    log,
-    bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
-    writeStallMs: WRITE_STALL_MS,
-    draining: () => inFlight.draining,
-  };
-  const handler = createHandler(
-    { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },
-    createRestHandler(dependencies),
-  );
+  const lasting = lastingOf(loaded, log, version);
+  const { inFlight, guards } = lasting;
+  const build = (from: LoadedConfig, before?: Snapshot) =>
+    snapshotOf(from, lasting, before, {
+      gateway: () => live.current.gateway,
+      reload: () => reloadFor(reload, 'an administrator'),
+    });
+  const live: Replaceable<Snapshot> = new Replaceable(build(loaded), (old, inUse) => {
+    closeUnused(old.parts, partsOf(inUse)).catch((error: unknown) => {
+      log.warn({ error: String(error) }, 'connections of an old configuration could not be closed');
+    });
+  });
   const server = createServer({
-    host: config.server?.host ?? '',
-    port: config.server?.port ?? 0,
-    ...tlsOf(config),
-    handler,
-    limits: {
-      headerTimeoutMs: milliseconds(config.server?.headerTimeout),
-      requestTimeoutMs: milliseconds(config.server?.requestTimeout),
-      firstByteTimeoutMs: milliseconds(config.server?.headerTimeout),
-      maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+    ...listenerSettings(loaded.config),
+    handler(request, response) {
+      const { value, release } = live.take();
+      response.once('close', release);
+      value.handler(request, response);
     },
     log,
   });
-  await fleet.detect(DETECTION_AT_START_MS);
-  const detection = setInterval(
-    () => void fleet.detect(milliseconds(config.healthProbe?.timeout)),
-    milliseconds(config.healthProbe?.interval),
-  );
-  detection.unref();
-  const endProbes = probeHealth({
-    intervalMs: milliseconds(config.healthProbe?.interval),
-    ask: askProviders,
-    random: Math.random,
-  });
+  await live.current.fleet.detect(DETECTION_AT_START_MS);
+  let endWatch = watchProviders(live);
+
+  const apply = async (next: LoadedConfig): Promise<void> => {
+    const before = live.current;
+    const snapshot = build(next, before);
+    await snapshot.fleet.detect(DETECTION_AT_START_MS);
+    inFlight.limit = maxInFlight(next);
+    guards.configure(guardSettings(next.config), providerLimits(next.config));
+    const level = logLevel(next);
+    if (level !== logLevel(before.loaded)) log.level = level;
+    live.replace(snapshot);
+    if (!isDeepStrictEqual(next.config.healthProbe, before.loaded.config.healthProbe)) {
+      endWatch();
+      endWatch = watchProviders(live);
+    }
+    if (snapshot.openMode !== before.openMode) log.info('keys are wanted from now on');
+  };
+  const reload: Reload = createReload({ load: load ?? (() => loaded), current: () => live.current.loaded, apply, log });
 
   const close = async () => {
-    clearInterval(detection);
-    endProbes();
+    endWatch();
     await server.close();
-    await fleet.close();
+    // Each part by the last that has it.
+    const all = live.all();
+    await Promise.all(all.map(({ parts }, at) => closeUnused(parts, partsOf(all.slice(at + 1)))));
   };
   return {
-    gateway,
-    openMode: keys.length === 0,
+    gateway: newest(() => live.current.gateway),
+    get openMode() {
+      return live.current.openMode;
+    },
     listen: () => server.listen(),
-    providerNames: () => fleet.serving().map(({ name }) => name),
+    providerNames: () => live.current.fleet.serving().map(({ name }) => name),
     inFlight: () => inFlight.count,
+    reload,
     async drain() {
       const began = performance.now();
-      const allowedMs = milliseconds(config.server?.drainTimeout);
+      const allowedMs = milliseconds(live.current.loaded.config.server?.drainTimeout);
       inFlight.draining = true;
       // The port stays open while calls run, so that balancers can see that we are not ready.
       const patience = new AbortController();
@@ -151,6 +204,122 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   };
 }
 
+function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Lasting {
+  const { config } = loaded;
+  const observations = new Observations();
+  return {
+    beganAt: performance.now(),
+    version,
+    log,
+    inFlight: new InFlight(maxInFlight(loaded)),
+    counts: new CallCounts(),
+    observations,
+    guards: new Guards({
+      settings: guardSettings(config),
+      limitsOf: providerLimits(config),
+      recordOf: (provider, model) => observations.attemptsAt(provider, model),
+      clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
+    }),
+    failedTries: new FailedTries(usualTryLimits),
+  };
+}
+
+function maxInFlight({ config }: LoadedConfig): number {
+  return config.server?.maxInFlight ?? Number.POSITIVE_INFINITY;
+}
+
+function partsOf(snapshots: readonly Snapshot[]): KeptParts[] {
+  return snapshots.map(({ parts }) => parts);
+}
+
+/** Look again and again for providers that may be there or not, and ask all whether they are well; the result ends it. */
+function watchProviders(live: Replaceable<Snapshot>): () => void {
+  const { healthProbe } = live.current.loaded.config;
+  const intervalMs = milliseconds(healthProbe?.interval);
+  const timeoutMs = milliseconds(healthProbe?.timeout);
+  const detection = setInterval(() => void live.current.fleet.detect(timeoutMs), intervalMs);
+  detection.unref();
+  const endProbes = probeHealth({
+    intervalMs,
+    ask: (olderThanMs) => live.current.catalogue.refreshOlder(olderThanMs),
+    random: Math.random,
+  });
+  return () => {
+    clearInterval(detection);
+    endProbes();
+  };
+}
+
+/**
+ * Build what one configuration makes, with what it can use on of the one before.
+ *
+ * Those who look on for longer than a configuration may last are told of the newest.
+ */
+function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | undefined, current: Current): Snapshot {
+  const { config } = loaded;
+  const { log, inFlight, failedTries } = lasting;
+  const { parts, keep } = keepParts(before?.parts);
+  try {
+    const fleet = fleetOf(loaded, keep);
+    const { gateway, catalogue } = gatewayOf(config, fleet, lasting);
+    if (before) catalogue.takeOver(before.catalogue);
+    const keys = config.keys.map(keyFrom);
+    const tokens = tokensOf(loaded, log, keep);
+    const dependencies = {
+      gateway: { ...gateway, ...lookingOn(current.gateway) },
+      authenticate: authenticator({ keys, adminKeySha256: loaded.adminKeySha256, tokens, failedTries }),
+      addressOf: addressReader(config.server?.trustedProxies ?? []),
+      log,
+      bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
+      writeStallMs: WRITE_STALL_MS,
+      draining: () => inFlight.draining,
+      reload: current.reload,
+    };
+    const handler = createHandler(
+      { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },
+      createRestHandler(dependencies),
+    );
+    return { loaded, fleet, catalogue, gateway, openMode: keys.length === 0 && !tokens, handler, parts };
+  } catch (error) {
+    void closeUnused(parts, before ? [before.parts] : []);
+    throw error;
+  }
+}
+
+/** What tells how things are, and not what one configuration makes of them. */
+function lookingOn(current: () => Gateway): Pick<Gateway, 'listProviders' | 'getHealth'> {
+  return { listProviders: () => current().listProviders(), getHealth: () => current().getHealth() };
+}
+
+/** The gateway that is the newest whenever something is asked of it. */
+function newest(current: () => Gateway): Gateway {
+  return {
+    complete: (request, context) => current().complete(request, context),
+    embed: (request, context) => current().embed(request, context),
+    listModels: (principal) => current().listModels(principal),
+    explainRoute: (request, asker) => current().explainRoute(request, asker),
+    circuitBreakerOf: (provider) => current().circuitBreakerOf(provider),
+    resetCircuitBreaker: (provider, model) => current().resetCircuitBreaker(provider, model),
+    setCircuitBreaker: (provider, model, hold) => current().setCircuitBreaker(provider, model, hold),
+    ...lookingOn(current),
+  };
+}
+
+function listenerSettings(config: Config) {
+  const { server } = config;
+  return {
+    host: server?.host ?? '',
+    port: server?.port ?? 0,
+    ...tlsOf(config),
+    limits: {
+      headerTimeoutMs: milliseconds(server?.headerTimeout),
+      requestTimeoutMs: milliseconds(server?.requestTimeout),
+      firstByteTimeoutMs: milliseconds(server?.headerTimeout),
+      maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+    },
+  };
+}
+
 /** A file that cannot be used is no reason to stop: OpenSSL, whose variable it is, takes none either. */
 function trustAuthorities({ network }: LoadedConfig, log: Logger): void {
   if (network.caFile === undefined) return;
@@ -161,15 +330,41 @@ function trustAuthorities({ network }: LoadedConfig, log: Logger): void {
   }
 }
 
-function fleetOf({ config, ollama, network }: LoadedConfig): Fleet {
+function fleetOf({ config, ollama, network }: LoadedConfig, keep: Keep): Fleet {
   const connectTimeoutMs = milliseconds(config.timeouts?.connect);
+  const build = (name: string, settings: ProviderSettings) =>
+    keep(name, settings, (): Provider => createProvider(settings));
   return new Fleet({
-    providers: config.providers.map((provider) => createProvider(providerFrom(provider, connectTimeoutMs, network))),
+    providers: config.providers.map((provider) =>
+      build(`provider ${provider.name}`, providerFrom(provider, connectTimeoutMs, network)),
+    ),
     enabled: new Set(
       config.providers.map(({ name }) => name).filter((name) => !(ollama === 'detect' && name === 'ollama')),
     ),
-    demo: createProvider({ name: 'demo', kind: 'demo', connectTimeoutMs }),
+    demo: build('demo', { name: 'demo', kind: 'demo', connectTimeoutMs }),
   });
+}
+
+/** Who is known by tokens: the issuers of the configuration, with their keys from a file or by HTTP. Undefined: nobody. */
+function tokensOf({ config, network }: LoadedConfig, log: Logger, keep: Keep): Tokens | undefined {
+  if (config.jwt.length === 0) return undefined;
+  const now = () => performance.now();
+  const keysOf = ({ issuer, jwksUrl, jwksFile }: JwtConfig) => {
+    if (jwksUrl === '') {
+      const keySet = new KeySet(issuer, async () => JSON.parse(await readFile(jwksFile, 'utf8')), log, now);
+      return { keySet, close: async () => {} };
+    }
+    const proxy = proxyFor(jwksUrl, network);
+    const client = new HttpClient({ provider: `the issuer ${issuer}`, baseUrl: jwksUrl, proxy, maxConnections: 1 });
+    const keySet = new KeySet(issuer, () => downloadKeySet(client, jwksUrl), log, now);
+    return { keySet, close: () => client.close() };
+  };
+  const issuers = config.jwt.map((jwt) => {
+    const { issuer, audience, jwksUrl, jwksFile } = jwt;
+    const settings = { jwksUrl, jwksFile };
+    return issuerFrom(jwt, keep(`issuer ${issuer} for ${audience}`, settings, () => keysOf(jwt)).keySet);
+  });
+  return createTokens(issuers, new Set(config.limits?.tiers.map(({ name }) => name)), log);
 }
 
 function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
@@ -179,24 +374,10 @@ function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
 
 type Request = CompletionRequest | EmbeddingRequest;
 
-interface Core {
-  readonly gateway: Gateway;
-  /** Ask every provider that was not asked for so many milliseconds whether it is well. */
-  readonly askProviders: (olderThanMs: number) => Promise<void>;
-}
-
 /** The core: names to targets, targets to answers, and what is told of both. */
-function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, version }: AppOptions): Core {
-  const began = performance.now();
-  const counts = new CallCounts();
-  const observations = new Observations();
+function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: Gateway; catalogue: Catalogue } {
+  const { beganAt, version, log, inFlight, counts, observations, guards } = lasting;
   const routes = config.routes.map(routeFrom);
-  const guards = new Guards({
-    settings: guardSettings(config),
-    limitsOf: providerLimits(config),
-    recordOf: (provider, model) => observations.attemptsAt(provider, model),
-    clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
-  });
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
     models: config.models.map(modelFrom),
@@ -256,7 +437,7 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
     getHealth: () =>
       judgeHealth({
         version,
-        uptimeMs: performance.now() - began,
+        uptimeMs: performance.now() - beganAt,
         draining: inFlight.draining,
         totalRequests: counts.total,
         providers: gateway.listProviders(),
@@ -274,5 +455,5 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
       });
     },
   };
-  return { gateway, askProviders: (olderThanMs) => catalogue.refreshOlder(olderThanMs) };
+  return { gateway, catalogue };
 }

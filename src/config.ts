@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { ConfigSchema } from '../gen/llmgateway/v1/config_pb.ts';
 import { checkEffects } from './config/check-effects.ts';
+import { checkJwt } from './config/check-jwt.ts';
 import { checkKeys } from './config/check-keys.ts';
 import { checkProviders } from './config/check-providers.ts';
 import { checkBounds, checkRoutes } from './config/check-routes.ts';
@@ -26,6 +27,8 @@ export interface ConfigSources {
   readonly file?: string | undefined;
   /** The environment, as `process.env` is. */
   readonly environment: Environment;
+  /** Whether the file has been read before: a pipe cannot be read twice. */
+  readonly again?: boolean;
 }
 
 /**
@@ -33,9 +36,9 @@ export interface ConfigSources {
  *
  * Throws a ConfigError that lists everything that is wrong, at once; no message shows a secret.
  */
-export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
+export function loadConfig({ file, environment, again = false }: ConfigSources): LoadedConfig {
   const findings = new Findings();
-  const read = file === undefined ? create(ConfigSchema) : readConfigFile(file, environment, findings);
+  const read = file === undefined ? create(ConfigSchema) : readConfigFile({ file, again }, environment, findings);
   const config = read ?? create(ConfigSchema);
   applyVariables(config, environment, findings);
   const { ollama, switchedOff } = applyProviderVariables(config, environment, findings);
@@ -53,6 +56,7 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
   checkState(config.state, findings);
   checkKeys(config, findings);
   checkEffects(config, findings);
+  checkJwt(config, findings);
   findings.finish();
 
   config.providers = config.providers.filter(({ name }) => !switchedOff.has(name));
@@ -63,6 +67,21 @@ export function loadConfig({ file, environment }: ConfigSources): LoadedConfig {
     network,
     notices: noticesOf(findings.given()),
   };
+}
+
+/**
+ * The names of the tiers that a configuration has, whatever may be wrong or missing in it otherwise.
+ *
+ * Throws a ConfigError if its file cannot be read.
+ */
+export function tiersOf({ file, environment }: ConfigSources): string[] {
+  const findings = new Findings();
+  const read =
+    file === undefined ? create(ConfigSchema) : readConfigFile({ file, again: false }, environment, findings);
+  if (!read) findings.finish();
+  const config = read ?? create(ConfigSchema);
+  fillDefaults(config, findings);
+  return (config.limits?.tiers ?? []).map(({ name }) => name);
 }
 
 function freeze<T extends object>(value: T): T {

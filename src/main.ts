@@ -3,37 +3,92 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { type App, buildApp } from './app.ts';
-import { ConfigError, describeConfig, formatProblems, type LoadedConfig, loadConfig } from './config.ts';
+import {
+  ConfigError,
+  type ConfigSources,
+  describeConfig,
+  formatProblems,
+  type LoadedConfig,
+  loadConfig,
+  tiersOf,
+} from './config.ts';
+import { BadWishes, createKey, type KeyWishes } from './create-key.ts';
 import { checkHealth, type Listener } from './healthcheck.ts';
+import { logLevel } from './settings.ts';
 import { type Log, openLog } from './telemetry/logger.ts';
+import { watchFile } from './watch-file.ts';
 
 /** `EX_CONFIG` of sysexits.h: something in the configuration is wrong. */
 const EXIT_CONFIG = 78;
+/** What a command line is answered with that cannot be read. */
+const EXIT_USAGE = 2;
+/** How often the configuration file is looked at. */
+const WATCH_EVERY_MS = 1000;
 /** What the last lines of the log get, when nobody reads them. */
 const LAST_LINES_MS = 1000;
 
 const usage = `usage: llm-gateway [--config FILE]     serve; without a file, with defaults and the environment
        llm-gateway check [FILE]        say what a configuration means, or all that is wrong with it
        llm-gateway healthcheck         exit 0 if the gateway on this machine is ready (for container health checks)
+       llm-gateway keys create NAME [--tier TIER] [--models a,b] [--expires TIME | DURATION] [--admin]
+                                       print a new key, and its entry for the configuration file
        llm-gateway --version | --help`;
 
+/** Options that only `keys create` has. */
+const keyOptions = {
+  tier: { type: 'string' },
+  models: { type: 'string' },
+  expires: { type: 'string' },
+  admin: { type: 'boolean' },
+} as const;
+
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { config: { type: 'string' }, help: { type: 'boolean' }, version: { type: 'boolean' } },
-  });
+  const { values, positionals } = readArguments();
   const [command, file, ...surplus] = positionals;
-  if (values.help) return console.log(usage);
-  if (values.version) return console.log(version());
-  const configFile = values.config ?? file ?? (process.env.GATEWAY_CONFIG || undefined);
-  if (surplus.length === 0) {
-    if (command === undefined) return serve(load(configFile));
+  const { config, help, version: asksVersion, ...wishes } = values;
+  if (help) return console.log(usage);
+  if (asksVersion) return console.log(version());
+  if (command === 'keys') {
+    const [name, ...more] = surplus;
+    if (file !== 'create' || name === undefined || more.length > 0) return refuse(usage);
+    return printKey({ name, ...wishes }, config ?? (process.env.GATEWAY_CONFIG || undefined));
+  }
+  const configFile = config ?? file ?? (process.env.GATEWAY_CONFIG || undefined);
+  if (surplus.length === 0 && Object.keys(wishes).length === 0) {
+    if (command === undefined) return serve(load(configFile), configFile);
     if (command === 'check') return console.log(describeConfig(load(configFile)));
     if (command === 'healthcheck' && file === undefined)
       return exitWith(await checkHealth(listenerOf(load(configFile))));
   }
-  console.error(usage);
-  exitWith(2);
+  refuse(usage);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { config: { type: 'string' }, help: { type: 'boolean' }, version: { type: 'boolean' }, ...keyOptions },
+    });
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    process.exit(EXIT_USAGE);
+  }
+}
+
+function refuse(message: string): void {
+  console.error(message);
+  exitWith(EXIT_USAGE);
+}
+
+function printKey(wishes: KeyWishes, configFile: string | undefined): void {
+  const tiers = orEnd(() => tiersOf(sourcesOf(configFile)), configFile);
+  try {
+    const { key, yaml } = createKey(wishes, tiers, Date.now());
+    console.log(`${key}\n\nThe key is shown this once. Its entry for the configuration file:\n\nkeys:\n${yaml}`);
+  } catch (error) {
+    if (!(error instanceof BadWishes)) throw error;
+    refuse(error.problems.join('\n'));
+  }
 }
 
 function listenerOf({ config }: LoadedConfig): Listener {
@@ -48,9 +103,18 @@ function exitWith(code: number): void {
   process.exitCode = code;
 }
 
+function sourcesOf(file: string | undefined): ConfigSources {
+  return { ...(file !== undefined && { file }), environment: process.env };
+}
+
 function load(file: string | undefined): LoadedConfig {
+  return orEnd(() => loadConfig(sourcesOf(file)), file);
+}
+
+/** What is read from a configuration; one that cannot be used ends the process. */
+function orEnd<Read>(read: () => Read, file: string | undefined): Read {
   try {
-    return loadConfig({ ...(file !== undefined && { file }), environment: process.env });
+    return read();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     console.error(formatProblems(error, file));
@@ -58,12 +122,14 @@ function load(file: string | undefined): LoadedConfig {
   }
 }
 
-async function serve(loaded: LoadedConfig): Promise<void> {
+async function serve(loaded: LoadedConfig, configFile: string | undefined): Promise<void> {
   const log = openLog(logLevel(loaded));
   const { logger } = log;
-  const app = await buildApp(loaded, { log: logger, version: version() });
+  const again = () => loadConfig({ ...sourcesOf(configFile), again: true });
+  const app = await buildApp(loaded, { log: logger, version: version(), load: again });
   for (const notice of loaded.notices) logger.warn(notice);
   if (app.openMode) logger.warn('no API key is configured: anyone may call, and admin routes are open too');
+  reloadOnChange(app, configFile);
   endOnSignals(app, log);
   try {
     const { address, port } = await app.listen();
@@ -76,10 +142,10 @@ async function serve(loaded: LoadedConfig): Promise<void> {
   await log.flush();
 }
 
-/** `info` unless the configuration says otherwise. */
-function logLevel({ config }: LoadedConfig): string {
-  const levels = ['info', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-  return levels[config.telemetry?.logLevel ?? 0] ?? 'info';
+/** SIGHUP and a changed file have the configuration loaded again. */
+function reloadOnChange(app: App, configFile: string | undefined): void {
+  process.on('SIGHUP', () => void app.reload('SIGHUP'));
+  if (configFile !== undefined) watchFile(configFile, () => void app.reload('the file has changed'), WATCH_EVERY_MS);
 }
 
 /** SIGTERM and SIGINT drain; a second one ends at once. A bug that nobody caught drains too, and ends with 1. */

@@ -3,6 +3,7 @@ import { type CompletionRequest, Guarantee } from '../gen/llmgateway/v1/completi
 import {
   type Config,
   DropUnsupported,
+  type JwtConfig,
   type KeyConfig,
   type ModelConfig,
   OnRateLimit,
@@ -12,10 +13,13 @@ import {
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { KnownKey } from './admission/authenticate.ts';
+import type { KeySet } from './admission/key-set.ts';
+import type { Issuer } from './admission/tokens.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
 import type { GuardSettings } from './attempt/target-guard.ts';
 import type { CallContext } from './completion.ts';
+import type { LoadedConfig } from './config.ts';
 import type { ProxySettings } from './providers/proxy.ts';
 import type { ProviderKindName, ProviderSettings } from './providers/registry.ts';
 import type { AttemptLimits } from './providers/target.ts';
@@ -31,6 +35,12 @@ type Request = CompletionRequest | EmbeddingRequest;
 const PATIENT_FIRST_TOKEN_MS = 120_000;
 const FIRST_TOKEN_MS = 30_000;
 
+/** `info` unless the configuration says otherwise. */
+export function logLevel({ config }: LoadedConfig): string {
+  const levels = ['info', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+  return levels[config.telemetry?.logLevel ?? 0] ?? 'info';
+}
+
 /** A duration that the configuration has, by its defaults at least. */
 export function milliseconds(duration: Duration | undefined): number {
   if (duration === undefined) throw new TypeError('the configuration lacks a default');
@@ -43,6 +53,20 @@ function perhaps(duration: Duration | undefined): number | undefined {
 
 export function keyFrom({ name, sha256, tier, models, admin, expires }: KeyConfig): KnownKey {
   return { name, sha256, tier, models, admin, expiresAt: expires && timestampMs(expires) };
+}
+
+/** `keySet` brings the issuer's keys. */
+export function issuerFrom(jwt: JwtConfig, keySet: KeySet): Issuer {
+  const { issuer, audience, algorithms, clockTolerance } = jwt;
+  const claims = {
+    name: jwt.nameClaim,
+    namePrefix: jwt.namePrefix,
+    tier: jwt.tierClaim,
+    models: jwt.modelsClaim,
+    admin: jwt.adminClaim,
+    adminValue: jwt.adminValue,
+  };
+  return { issuer, audience, keySet, algorithms, clockToleranceMs: milliseconds(clockTolerance), claims };
 }
 
 const kindNames: Readonly<Record<number, ProviderKindName>> = {

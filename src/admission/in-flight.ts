@@ -5,13 +5,14 @@ const RETRY_AFTER_MS = 1000;
 
 /** How many calls are carried out, and whether new ones may begin. Shared by all operations of a process. */
 export class InFlight {
-  readonly #limit: number;
   readonly #whenIdle: (() => void)[] = [];
   #count = 0;
+  /** The most at once. Fewer than there are: those that are there stay. */
+  limit: number;
   draining = false;
 
   constructor(limit: number) {
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   get count(): number {
@@ -22,8 +23,8 @@ export class InFlight {
     if (this.draining) {
       throw new GatewayError('draining', 'the gateway is shutting down', { retryAfterMs: RETRY_AFTER_MS });
     }
-    if (this.#count >= this.#limit) {
-      const message = `${this.#count} calls are in flight, the limit is ${this.#limit}`;
+    if (this.#count >= this.limit) {
+      const message = `${this.#count} calls are in flight, the limit is ${this.limit}`;
       throw new GatewayError('overloaded', message, { retryAfterMs: RETRY_AFTER_MS });
     }
     this.#count++;

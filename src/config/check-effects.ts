@@ -61,8 +61,9 @@ function refuseEmpty(path: string, findings: Findings): void {
   if (findings.origin(path)?.text === '{}') findings.refuse(path, 'is empty, and changes nothing; leave it out');
 }
 
-/** Not told while a key has a tier that nobody knows: it may be the one that is meant. */
-function checkTiers({ limits, keys }: Config, findings: Findings): void {
+/** Not told while a key has a tier that nobody knows: it may be the one that is meant. Nor where tokens may name any. */
+function checkTiers({ limits, keys, jwt }: Config, findings: Findings): void {
+  if (jwt.some(({ tierClaim }) => tierClaim !== '')) return;
   const tiers = limits?.tiers ?? [];
   const names = tiers.map(({ name }) => name);
   if (findings.isRefused('keys') || keys.some(({ tier }) => !names.includes(tier))) return;

@@ -9,19 +9,27 @@ import { readYaml } from './yaml-reader.ts';
 /** Parsing takes half a second for each MiB, and 300 providers take 0.1. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
+/** Which file, and whether it was read before. */
+interface FileToRead {
+  readonly file: string;
+  readonly again: boolean;
+}
+
 /** Read the file; undefined: it could not be read at all, and findings say why. */
-export function readConfigFile(file: string, environment: Environment, findings: Findings): Config | undefined {
-  const text = readText(file, findings);
+export function readConfigFile(source: FileToRead, environment: Environment, findings: Findings): Config | undefined {
+  const text = readText(source, findings);
   if (text === undefined) return undefined;
   const document = parseYaml(text, findings);
   return document && readYaml(ConfigSchema, document, environment, findings);
 }
 
-function readText(file: string, findings: Findings): string | undefined {
+function readText({ file, again }: FileToRead, findings: Findings): string | undefined {
   try {
     const stat = statSync(file);
     if (stat.isDirectory()) findings.refuse('', `cannot read ${show(file)}: it is a folder`);
-    else if (!stat.isFile() && !stat.isFIFO()) findings.refuse('', `cannot read ${show(file)}: it is not a file`);
+    else if (again && stat.isFIFO()) {
+      findings.refuse('', `cannot read ${show(file)}: it is a pipe, which was read at the start`);
+    } else if (!stat.isFile() && !stat.isFIFO()) findings.refuse('', `cannot read ${show(file)}: it is not a file`);
     else if (stat.size > MAX_BYTES) {
       findings.refuse('', `cannot read ${show(file)}: it has ${stat.size} bytes, and at most ${MAX_BYTES} are read`);
     } else {

@@ -82,6 +82,21 @@ export const builtInTiers = [
 
 const BUDGET_PERIOD = seconds(30 * 24 * 3600);
 
+/** How tokens may be signed: by everything that has a public key, and nothing that has not. */
+export const tokenAlgorithms = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+];
+
 /**
  * Fill in every setting that was not given, so that nobody who reads the configuration has to know a default.
  *
@@ -93,6 +108,12 @@ export function fillDefaults(config: Config, findings: Findings): void {
   fillProviders(config);
   fillTiers(config);
   for (const { targets } of config.routes) for (const target of targets) target.weight ??= 1;
+  for (const issuer of config.jwt) {
+    issuer.nameClaim ||= 'sub';
+    issuer.adminValue ||= 'true';
+    if (issuer.algorithms.length === 0) issuer.algorithms = [...tokenAlgorithms];
+    issuer.clockTolerance ??= seconds(30);
+  }
   for (const key of config.keys) {
     key.tier ||= 'default';
     key.budgetPeriod ??= BUDGET_PERIOD;

@@ -2,6 +2,7 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import {
   type Config,
   DropUnsupportedSchema,
+  type JwtConfig,
   LimitBySchema,
   type ProviderConfig,
   ProviderKind,
@@ -51,6 +52,9 @@ function describeServer({ server }: Config): string[] {
     `  at most ${server.maxInFlight} calls in flight and ${server.bodyLimitBytes} bytes a body`,
     `  ${times.map(([words, time]) => `${words} ${time && format(time)}`).join(', ')}`,
     `  pages that may call: ${server.corsOrigins.join(', ') || 'none'}`,
+    ...(server.trustedProxies.length === 0
+      ? []
+      : [`  believes X-Forwarded-For of ${server.trustedProxies.join(', ')}`]),
   ];
 }
 
@@ -91,6 +95,17 @@ function describeLimits({ limits }: Config): string[] {
   ]);
 }
 
+function describeIssuer(jwt: JwtConfig): string {
+  const { issuer, audience, jwksUrl, jwksFile, namePrefix, nameClaim, tierClaim, modelsClaim } = jwt;
+  return [
+    `tokens of ${issuer} for ${audience}, by the keys at ${jwksUrl || jwksFile}`,
+    `name ${namePrefix}{${nameClaim}}`,
+    `tier ${tierClaim === '' ? 'default' : `{${tierClaim}}`}`,
+    `models ${modelsClaim === '' ? 'all' : `{${modelsClaim}}`}`,
+    ...(jwt.adminClaim === '' ? [] : [`admin if {${jwt.adminClaim}} is or holds ${jwt.adminValue}`]),
+  ].join('; ');
+}
+
 function describeKeys({ config, adminKeySha256 }: LoadedConfig): string[] {
   const lines = config.keys.map(({ name, tier, models, budgetUsd, budgetPeriod, expires, admin }) =>
     [
@@ -102,6 +117,7 @@ function describeKeys({ config, adminKeySha256 }: LoadedConfig): string[] {
     ].join('; '),
   );
   if (adminKeySha256 !== undefined) lines.push('GATEWAY_ADMIN_KEY: admin');
-  if (config.keys.length === 0) lines.unshift('none: anyone may call');
+  lines.push(...config.jwt.map(describeIssuer));
+  if (config.keys.length === 0 && config.jwt.length === 0) lines.unshift('none: anyone may call');
   return indent(lines);
 }

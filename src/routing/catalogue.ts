@@ -70,6 +70,15 @@ export class Catalogue {
     }
   }
 
+  /** Take over the lists of providers that an older catalogue has asked, and that are still the same. */
+  takeOver(before: Catalogue): void {
+    const theirs = new Set(before.#options.providers());
+    for (const provider of this.#options.providers()) {
+      const listed = theirs.has(provider) ? before.#listed.get(provider.name) : undefined;
+      if (listed) this.#listed.set(provider.name, listed);
+    }
+  }
+
   /** What is known of a model: the configuration goes before the provider's own list, and that before what is published. */
   factsOf(provider: string, id: string): ModelFacts {
     const configured = this.#configured.get(provider)?.get(id);

@@ -44,8 +44,4 @@ export class Fleet {
     const detectable = this.#providers.filter((provider): provider is Detectable => 'detect' in provider);
     await Promise.all(detectable.map((provider) => provider.detect(AbortSignal.timeout(timeoutMs))));
   }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#withDemo.map((provider) => provider.close()));
-  }
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { ReloadConfigResponse } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { Stop } from '../stop.ts';
+import type { AddressOf } from './client-address.ts';
 
 /** Reads a request header by its lower-case name. */
 export type HeaderReader = (name: string) => string | null | undefined;
@@ -11,8 +13,12 @@ export type HeaderReader = (name: string) => string | null | undefined;
 /** What every door is handed. */
 export interface DoorDependencies {
   readonly gateway: Gateway;
-  /** Tells who calls, from the request's headers; throws `unauthenticated`. In open mode everybody is `anonymous`. */
-  readonly authenticate: (header: HeaderReader) => Principal;
+  /**
+   * Tells who calls, from the request's headers and the caller's address; throws `unauthenticated`, or `rate_limited` after too
+   * many failed tries. In open mode everybody is `anonymous`. A promise where it takes a while.
+   */
+  readonly authenticate: (header: HeaderReader, address: string) => Principal | Promise<Principal>;
+  readonly addressOf: AddressOf;
   readonly log: Logger;
   /** The most bytes of a request body, after decompression. */
   readonly bodyLimitBytes: number;
@@ -20,6 +26,8 @@ export interface DoorDependencies {
   readonly writeStallMs: number;
   /** Whether the process has been asked to end. */
   readonly draining: () => boolean;
+  /** Have the configuration loaded again. Throws `invalid_request` with all that is wrong if it cannot be used. */
+  readonly reload: () => Promise<ReloadConfigResponse>;
 }
 
 const wellFormedId = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -34,6 +42,7 @@ export function requestIdOf(...candidates: readonly (string | null | undefined)[
 export interface CallOpening {
   readonly requestId: string;
   readonly principal: Principal;
+  readonly address: string;
   readonly door: CallContext['door'];
   readonly streaming: boolean;
   /** What the client's transport allows (`grpc-timeout`, `Connect-Timeout-Ms`), in milliseconds. */

@@ -1,4 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, formatProblems, loadConfig } from '../../src/config.ts';
 import { problemsFrom, problemsOf } from './load.ts';
@@ -12,7 +15,7 @@ const duration = 'must be a duration such as 800ms, 15s, 5m, 1h or 30d';
 const uint32 = 'must be a whole number from 0 to 4294967295';
 const origin = 'must be * or an origin such as https://app.example.com';
 const sections =
-  'server, providers, models, routes, routing, timeouts, retry, breaker, health_probe, cache, state, limits, keys, telemetry';
+  'server, providers, models, routes, routing, timeouts, retry, breaker, health_probe, cache, state, limits, keys, telemetry, jwt';
 
 const shapes: Broken[] = [
   ['- a', '', 1, 'the file must be a map, not a list'],
@@ -467,6 +470,68 @@ const callers: Broken[] = [
   ],
 ];
 
+const jwt = 'jwt: [{ issuer: "https://idp.example", audience: gateway';
+const algorithms = 'must be RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519';
+
+const issuers: Broken[] = [
+  ['jwt: [{ audience: a, jwks_url: "https://a" }]', 'jwt[0].issuer', 1, 'is required'],
+  ['jwt: [{ issuer: a, jwks_url: "https://a" }]', 'jwt[0].audience', 1, 'is required'],
+  [`${jwt} }]`, 'jwt[0].jwks_url', 1, 'is required, or jwks_file'],
+  [`${jwt}, jwks_url: "https://a", jwks_file: b }]`, 'jwt[0].jwks_file', 1, 'not together with jwks_url'],
+  [`${jwt}, jwks_url: idp.example }]`, 'jwt[0].jwks_url', 1, 'must be an http or https URL, not "idp.example"'],
+  [
+    `${jwt}, jwks_url: "file:///etc/keys" }]`,
+    'jwt[0].jwks_url',
+    1,
+    'must be an http or https URL, not "file:///etc/keys"',
+  ],
+  [
+    `${jwt}, jwks_url: "https://ann:secret@a" }]`,
+    'jwt[0].jwks_url',
+    1,
+    'must have no user and no password: key sets are public',
+  ],
+  [`${jwt}, jwks_file: /nowhere/keys.json }]`, 'jwt[0].jwks_file', 1, 'cannot read "/nowhere/keys.json": ENOENT'],
+  [
+    `${jwt}, jwks_file: package.json }]`,
+    'jwt[0].jwks_file',
+    1,
+    '"package.json" is no JSON Web Key Set: {"keys": [...]}',
+  ],
+  [`${jwt}, jwks_file: 5 }]`, 'jwt[0].jwks_file', 1, 'must be a text, not 5; put it in quotes'],
+  [
+    `${jwt}, jwks_url: "https://a", algorithms: [HS256] }]`,
+    'jwt[0].algorithms[0]',
+    1,
+    `${algorithms}, not "HS256": it has no public key`,
+  ],
+  [
+    `${jwt}, jwks_url: "https://a", algorithms: [ES256, none] }]`,
+    'jwt[0].algorithms[1]',
+    1,
+    `${algorithms}, not "none": it signs nothing`,
+  ],
+  [`${jwt}, jwks_url: "https://a", algorithms: [rs256] }]`, 'jwt[0].algorithms[0]', 1, `${algorithms}, not "rs256"`],
+  [
+    `${jwt}, jwks_url: "https://a", clock_tolerance: 10m }]`,
+    'jwt[0].clock_tolerance',
+    1,
+    expect.stringMatching(/300s, not "10m"$/),
+  ],
+  [
+    `${jwt}, jwks_url: "https://a", name_prefix: "a b" }]`,
+    'jwt[0].name_prefix',
+    1,
+    expect.stringMatching(/^must match/),
+  ],
+  [
+    `jwt:\n  - &a { issuer: i, audience: a, jwks_url: "https://a" }\n  - *a`,
+    'jwt[1].issuer',
+    2,
+    'its tokens for this audience are taken by jwt[0] already',
+  ],
+];
+
 const syntax: Broken[] = [
   ['server:\n\tport: 1', '', 2, 'not valid YAML: a tab is used as indentation; use spaces'],
   ['server: {}\n---\nserver: {}', '', 2, 'not valid YAML: a second document begins with ---, and only one is read'],
@@ -544,6 +609,7 @@ describe.each([
   ['a wrong model, route or bound', references],
   ['a wrong tier or key', callers],
   ['a setting that binds to nothing', withoutEffect],
+  ['a wrong issuer of tokens', issuers],
   ['a text that is not YAML', syntax],
 ])('%s', (_, broken) => {
   it.each(broken.map((row) => [row[0].length < 200 ? row[0] : `${row[0].slice(0, 40)}…`, row] as const))(
@@ -607,6 +673,13 @@ describe('loading', () => {
     ]);
   });
 
+  it('takes a tier that only tokens may name', () => {
+    const issuer = 'issuer: i, audience: a, jwks_url: "https://i"';
+    const tiers = 'limits: { tiers: [{ name: gold }] }';
+    expect(problemsOf(`${tiers}\njwt: [{ ${issuer}, tier_claim: t }]`)).toEqual([]);
+    expect(problemsOf(`${tiers}\njwt: [{ ${issuer} }]`)).toMatchObject([{ path: 'limits.tiers[0]' }]);
+  });
+
   it('takes a tier that only a key of the environment has, and sections that are commented out', () => {
     const yaml = 'limits: { tiers: [{ name: gold }] }\nproviders:\n  - name: demo\n    kind: demo\n    limits: # none';
     expect(problemsOf(yaml, { GATEWAY_API_KEYS: 'team:gold:a-long-enough-key' })).toEqual([]);
@@ -634,6 +707,15 @@ describe('loading', () => {
     ['/dev/zero', 'cannot read "/dev/zero": it is not a file'],
   ])('refuses %s as the file', (file, message) => {
     expect(problemsFrom(() => loadConfig({ file, environment: {} }))).toEqual([{ path: '', message }]);
+  });
+
+  it('does not wait for a pipe that it has read before', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'gateway-config-'));
+    const file = join(folder, 'pipe');
+    execFileSync('mkfifo', [file]);
+    const message = `cannot read "${file}": it is a pipe, which was read at the start`;
+    expect(problemsFrom(() => loadConfig({ file, environment: {}, again: true }))).toEqual([{ path: '', message }]);
+    rmSync(folder, { recursive: true });
   });
 
   it.each([

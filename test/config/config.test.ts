@@ -120,6 +120,15 @@ describe('defaults', () => {
     ]);
   });
 
+  it('of an issuer take its subject as the name, and every algorithm with a public key', () => {
+    const yaml = 'jwt: [{ issuer: i, audience: a, jwks_url: "https://i/keys" }]';
+    expect(load(yaml).config.jwt).toMatchObject([
+      { nameClaim: 'sub', namePrefix: '', tierClaim: '', modelsClaim: '', adminClaim: '', adminValue: 'true' },
+    ]);
+    expect(load(yaml).config.jwt[0]).toMatchObject({ clockTolerance: { seconds: 30n } });
+    expect(load(yaml).config.jwt[0]?.algorithms).toHaveLength(11);
+  });
+
   it('of a built-in tier hold for what the file does not give of it', () => {
     const yaml = 'limits: { tiers: [{ name: premium, capacity: 900 }, { name: trial, refill_per_second: 0.5 }] }';
     const key = `keys: [{ name: team, tier: trial, sha256: ${digest} }]`;

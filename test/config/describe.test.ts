@@ -5,7 +5,7 @@ import { load } from './load.ts';
 const digest = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08';
 
 const yaml = `
-server: { host: "::1", port: 81, cors_origins: [] }
+server: { host: "::1", port: 81, cors_origins: [], trusted_proxies: [10.0.0.0/8, "fd00::/8"] }
 providers:
   - { name: main, kind: groq, api_key: sk-secret, timeouts: { connect: 1s }, limits: { max_concurrent: 5, requests_per_minute: 9 } }
   - { name: other, kind: openai_compatible, base_url: http://other/v1, api_keys: [sk-secret, b] }
@@ -26,6 +26,9 @@ retry: { attempts: 4 }
 limits: { tiers: [{ name: premium, tokens_per_minute: 1000 }] }
 keys:
   - { name: team, sha256: ${digest}, tier: premium, models: [fast], budget_usd: 5, expires: 2027-01-01 }
+jwt:
+  - { issuer: "https://idp", audience: gateway, jwks_url: "https://idp/keys" }
+  - { issuer: other, audience: gw, jwks_url: "http://o/k", name_prefix: "o:", name_claim: email, tier_claim: t, models_claim: m, admin_claim: roles, admin_value: ops }
 `;
 
 describe('describeConfig', () => {
@@ -35,6 +38,7 @@ describe('describeConfig', () => {
   at most 1000 calls in flight and 20971520 bytes a body
   headers within 10s, requests within 30s, drains for 25s
   pages that may call: none
+  believes X-Forwarded-For of 10.0.0.0/8, fd00::/8
 
 providers
   main: groq at https://api.groq.com/openai/v1
@@ -87,6 +91,8 @@ limits
 keys
   team: tier premium; models fast; 5 USD each 30d; until 2027-01-01T00:00:00.000Z
   GATEWAY_ADMIN_KEY: admin
+  tokens of https://idp for gateway, by the keys at https://idp/keys; name {sub}; tier default; models all
+  tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops
 
 notices
   routes[].cache: not in effect yet

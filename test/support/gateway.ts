@@ -69,43 +69,46 @@ export function startGatewayProcess(
   config: ConfigFile,
   environment: Record<string, string> = {},
 ): Promise<GatewayProcess> {
-  return withConfigFile(config, (file) => {
-    const main = new URL('../../src/main.ts', import.meta.url).pathname;
-    const child = spawn(process.execPath, [main, '--config', file], {
-      env: { PATH: process.env.PATH, ...bareEnvironment, ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
+  return withConfigFile(config, (file) => runGateway(file, environment));
+}
+
+/** Start a gateway as a process, with a configuration file that the test keeps. */
+export function runGateway(file: string, environment: Record<string, string> = {}): Promise<GatewayProcess> {
+  const main = new URL('../../src/main.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, [main, '--config', file], {
+    env: { PATH: process.env.PATH, ...bareEnvironment, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  const lines: Record<string, unknown>[] = [];
+  return new Promise<GatewayProcess>((resolve, reject) => {
+    let rest = '';
+    let errors = '';
+    child.stderr.on('data', (data) => {
+      errors += data;
     });
-    const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
-    const lines: Record<string, unknown>[] = [];
-    return new Promise<GatewayProcess>((resolve, reject) => {
-      let rest = '';
-      let errors = '';
-      child.stderr.on('data', (data) => {
-        errors += data;
-      });
-      child.stdout.on('data', (data) => {
-        const parts = (rest + data).split('\n');
-        rest = parts.pop() ?? '';
-        for (const part of parts) {
-          const line = JSON.parse(part);
-          lines.push(line);
-          if (line.msg !== 'listening') continue;
-          const { port } = line;
-          resolve({
-            process: child,
-            pid: child.pid ?? 0,
-            ended,
-            port,
-            url: `http://127.0.0.1:${port}`,
-            lines,
-            async close() {
-              child.kill('SIGKILL');
-              await ended;
-            },
-          });
-        }
-      });
-      ended.then((code) => reject(new Error(`the gateway ended with code ${code} before it listened: ${errors}`)));
+    child.stdout.on('data', (data) => {
+      const parts = (rest + data).split('\n');
+      rest = parts.pop() ?? '';
+      for (const part of parts) {
+        const line = JSON.parse(part);
+        lines.push(line);
+        if (line.msg !== 'listening') continue;
+        const { port } = line;
+        resolve({
+          process: child,
+          pid: child.pid ?? 0,
+          ended,
+          port,
+          url: `http://127.0.0.1:${port}`,
+          lines,
+          async close() {
+            child.kill('SIGKILL');
+            await ended;
+          },
+        });
+      }
     });
+    ended.then((code) => reject(new Error(`the gateway ended with code ${code} before it listened: ${errors}`)));
   });
 }

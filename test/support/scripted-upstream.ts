@@ -90,6 +90,8 @@ export interface ScriptedUpstream {
   connections(): number;
   /** Connections that are open now. */
   openSockets(): number;
+  /** How often it was asked for its models. */
+  listings(): number;
   /** Answers not yet over. */
   openAnswers(): number;
   /** Answer everything from now on by this; undefined: exchanges wait for `next`. */
@@ -110,12 +112,14 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
   const sockets = new Set<Socket>();
   let connections = 0;
   let answers = 0;
+  let listings = 0;
   let script: ((exchange: Exchange) => unknown) | undefined;
 
   const server = createServer(async (incoming, response) => {
     const request = await read(incoming);
     if (!request) return;
     if (request.method === 'GET' && request.path.endsWith('/models')) {
+      listings++;
       const list = { object: 'list', data: [{ id: 'scripted-model', object: 'model', created: 1, owned_by: 'tests' }] };
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(list));
       return;
@@ -149,6 +153,7 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
     requests,
     connections: () => connections,
     openSockets: () => sockets.size,
+    listings: () => listings,
     openAnswers: () => answers,
     script(answer) {
       script = answer;

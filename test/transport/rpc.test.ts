@@ -142,7 +142,7 @@ describe.each(protocols)('completions by %s', (_name, transportTo) => {
 
   it('fail with code, details and metadata', async () => {
     const gateway = failing('rate_limited', 'no more than 3 calls a minute', {
-      retryAfterMs: 1_500,
+      retryAfterMs: 1_500.123_456_7,
       provider: 'first',
     });
     const { base } = await serve(gateway);
@@ -160,7 +160,7 @@ describe.each(protocols)('completions by %s', (_name, transportTo) => {
       expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
         { reason: 'RATE_LIMITED', domain: 'llmgateway.v1', metadata: { provider: 'first' } },
       ]);
-      expect(error.findDetails(RetryInfoSchema)).toMatchObject([{ retryDelay: { seconds: 1n, nanos: 500_000_000 } }]);
+      expect(error.findDetails(RetryInfoSchema)).toMatchObject([{ retryDelay: { seconds: 1n, nanos: 500_123_457 } }]);
       expect(error.findDetails(RequestInfoSchema)).toMatchObject([{ requestId: 'mine-1' }]);
       expect(error.findDetails(QuotaFailureSchema)).toMatchObject([{ violations: [{ subject: 'key:anonymous' }] }]);
       expect(error.findDetails(CallFailureSchema)).toMatchObject([

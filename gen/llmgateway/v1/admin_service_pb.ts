@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/admin_service.proto.
  */
 export const file_llmgateway_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdzKvAwoMQWRtaW5TZXJ2aWNlEmsKEUdldENpcmN1aXRCcmVha2VyEicubGxtZ2F0ZXdheS52MS5HZXRDaXJjdWl0QnJlYWtlclJlcXVlc3QaKC5sbG1nYXRld2F5LnYxLkdldENpcmN1aXRCcmVha2VyUmVzcG9uc2UiA5ACARJsChNSZXNldENpcmN1aXRCcmVha2VyEikubGxtZ2F0ZXdheS52MS5SZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBoqLmxsbWdhdGV3YXkudjEuUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEmYKEVNldENpcmN1aXRCcmVha2VyEicubGxtZ2F0ZXdheS52MS5TZXRDaXJjdWl0QnJlYWtlclJlcXVlc3QaKC5sbG1nYXRld2F5LnYxLlNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USXAoMRXhwbGFpblJvdXRlEiIubGxtZ2F0ZXdheS52MS5FeHBsYWluUm91dGVSZXF1ZXN0GiMubGxtZ2F0ZXdheS52MS5FeHBsYWluUm91dGVSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_completion, file_llmgateway_v1_provider]);
+  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0yiAQKDEFkbWluU2VydmljZRJrChFHZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5HZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlIgOQAgESbAoTUmVzZXRDaXJjdWl0QnJlYWtlchIpLmxsbWdhdGV3YXkudjEuUmVzZXRDaXJjdWl0QnJlYWtlclJlcXVlc3QaKi5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJmChFTZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5TZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlElwKDEV4cGxhaW5Sb3V0ZRIiLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVxdWVzdBojLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVzcG9uc2UiA5ACARJXCgxSZWxvYWRDb25maWcSIi5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaIy5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_completion, file_llmgateway_v1_provider]);
 
 /**
  * Asks for a provider's circuit breakers.
@@ -350,6 +350,63 @@ export const ExplainedTargetSchema: GenMessage<ExplainedTarget> = /*@__PURE__*/
   messageDesc(file_llmgateway_v1_admin_service, 8);
 
 /**
+ * Has the configuration loaded again.
+ *
+ * @generated from message llmgateway.v1.ReloadConfigRequest
+ */
+export type ReloadConfigRequest = Message<"llmgateway.v1.ReloadConfigRequest"> & {
+};
+
+/**
+ * Describes the message llmgateway.v1.ReloadConfigRequest.
+ * Use `create(ReloadConfigRequestSchema)` to create a new message.
+ */
+export const ReloadConfigRequestSchema: GenMessage<ReloadConfigRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 9);
+
+/**
+ * What the reload changed.
+ *
+ * @generated from message llmgateway.v1.ReloadConfigResponse
+ */
+export type ReloadConfigResponse = Message<"llmgateway.v1.ReloadConfigResponse"> & {
+  /**
+   * The sections that are different now, as the file names them. Empty: nothing is.
+   *
+   * @generated from field: repeated string changed_sections = 1;
+   */
+  changedSections: string[];
+
+  /**
+   * Settings that were given and have no effect, one line each.
+   *
+   * @generated from field: repeated string notices = 2;
+   */
+  notices: string[];
+
+  /**
+   * How many reloads have been applied since the start, whatever asked for them.
+   *
+   * @generated from field: uint32 applied_count = 3;
+   */
+  appliedCount: number;
+
+  /**
+   * How many have been refused since the start.
+   *
+   * @generated from field: uint32 refused_count = 4;
+   */
+  refusedCount: number;
+};
+
+/**
+ * Describes the message llmgateway.v1.ReloadConfigResponse.
+ * Use `create(ReloadConfigResponseSchema)` to create a new message.
+ */
+export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 10);
+
+/**
  * For those who run the gateway: needs an admin key where keys are configured. PERMISSION_DENIED with any other.
  *
  * @generated from service llmgateway.v1.AdminService
@@ -394,6 +451,18 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ExplainRouteRequestSchema;
     output: typeof ExplainRouteResponseSchema;
+  },
+  /**
+   * Loads the configuration file again and goes over to it, as SIGHUP does. Calls in flight end as they began.
+   *
+   * INVALID_ARGUMENT if it cannot be used, with a BadRequest that names the settings by their paths; then nothing has changed.
+   *
+   * @generated from rpc llmgateway.v1.AdminService.ReloadConfig
+   */
+  reloadConfig: {
+    methodKind: "unary";
+    input: typeof ReloadConfigRequestSchema;
+    output: typeof ReloadConfigResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_llmgateway_v1_admin_service, 0);

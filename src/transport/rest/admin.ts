@@ -16,7 +16,7 @@ const BREAKER = '/admin/providers/{provider}/circuit-breaker';
 
 /** The routes that only an administrator may use: all of them need admin rights, which the marking here sees to. */
 export function adminRoutes(dependencies: DoorDependencies): Route[] {
-  const { gateway, bodyLimitBytes } = dependencies;
+  const { gateway, bodyLimitBytes, reload } = dependencies;
   const routes: Omit<Route, 'admin' | 'public'>[] = [
     {
       path: BREAKER,
@@ -53,6 +53,15 @@ export function adminRoutes(dependencies: DoorDependencies): Route[] {
         } catch (cause) {
           throw cause instanceof GatewayError ? renamed(cause, chat.nameOf) : cause;
         }
+      },
+    },
+    {
+      path: '/admin/reload',
+      async post(exchange) {
+        readQuery(exchange, []);
+        const { changedSections, notices, appliedCount, refusedCount } = await reload();
+        const counts = { applied_count: appliedCount, refused_count: refusedCount };
+        exchange.answer(200, JSON.stringify({ changed_sections: changedSections, notices, ...counts }));
       },
     },
   ];

@@ -6,7 +6,7 @@ import type { DoorDependencies } from '../call.ts';
 import { principalOf } from './arrival.ts';
 
 /** What those who run the gateway may see and do, by rpc. The gate lets only administrators come here. */
-export function adminService({ gateway }: DoorDependencies): ServiceImpl<typeof AdminService> {
+export function adminService({ gateway, reload }: DoorDependencies): ServiceImpl<typeof AdminService> {
   return {
     getCircuitBreaker({ provider }) {
       const { whole, models } = gateway.circuitBreakerOf(provider);
@@ -18,5 +18,6 @@ export function adminService({ gateway }: DoorDependencies): ServiceImpl<typeof 
     }),
     explainRoute: ({ request = create(CompletionRequestSchema) }, context) =>
       gateway.explainRoute(request, { principal: principalOf(context), streaming: false }),
+    reloadConfig: () => reload(),
   };
 }

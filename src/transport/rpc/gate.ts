@@ -1,8 +1,9 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
+import type { Principal } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { type DoorDependencies, requestIdOf } from '../call.ts';
-import { setArrival } from './arrival.ts';
+import { addressKey, setArrival } from './arrival.ts';
 import { toConnectError } from './errors.ts';
 
 /** What rpcs ask of those who call them. */
@@ -18,22 +19,38 @@ export interface Rights {
  * they may.
  */
 export function createGate({ authenticate, log }: DoorDependencies, { needsNoKey, needsAdmin }: Rights) {
-  return ({ method, requestHeader, responseHeader, values }: HandlerContext): void => {
+  return (context: HandlerContext): void | Promise<void> => {
+    const { method, requestHeader, responseHeader, values } = context;
     const requestId = requestIdOf(requestHeader.get('x-request-id'));
     responseHeader.set('x-request-id', requestId);
     setArrival(values, { requestId, principal: undefined });
     if (needsNoKey(method)) return;
-    const rpc = `${method.parent.typeName}/${method.name}`;
     try {
-      const principal = authenticate((name) => requestHeader.get(name));
-      if (needsAdmin(method) && !principal.admin) {
-        throw new GatewayError('permission_denied', `${rpc} needs a key with admin rights`);
-      }
-      setArrival(values, { requestId, principal });
+      const caller = authenticate((name) => requestHeader.get(name), values.get(addressKey));
+      if (!(caller instanceof Promise)) return admit(caller, requestId, context);
+      return caller
+        .then((principal) => admit(principal, requestId, context))
+        .catch((cause: unknown) => refuse(cause, requestId, context));
     } catch (cause) {
-      const error = GatewayError.from(cause);
-      log.info({ request_id: requestId, rpc, outcome: error.reason }, 'refused');
-      throw toConnectError(error, { requestId, principal: undefined });
+      refuse(cause, requestId, context);
     }
   };
+
+  function admit(principal: Principal, requestId: string, { method, values }: HandlerContext): void {
+    if (needsAdmin(method) && !principal.admin) {
+      throw new GatewayError('permission_denied', `${nameOf(method)} needs a key with admin rights`);
+    }
+    setArrival(values, { requestId, principal });
+  }
+
+  function refuse(cause: unknown, requestId: string, { method, values }: HandlerContext): never {
+    const error = GatewayError.from(cause);
+    const address = values.get(addressKey);
+    log.info({ request_id: requestId, address, rpc: nameOf(method), outcome: error.reason }, 'refused');
+    throw toConnectError(error, { requestId, principal: undefined });
+  }
+}
+
+function nameOf({ parent, name }: DescMethod): string {
+  return `${parent.typeName}/${name}`;
 }

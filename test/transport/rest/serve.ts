@@ -9,8 +9,10 @@ import type { EmbeddingRequest, EmbeddingResult } from '../../../gen/llmgateway/
 import { HealthStatus } from '../../../gen/llmgateway/v1/health_service_pb.ts';
 import type { CallContext } from '../../../src/completion.ts';
 import { choiceFinished, finished, started, textDelta } from '../../../src/completion.ts';
+import { GatewayError } from '../../../src/errors.ts';
 import type { Gateway } from '../../../src/gateway.ts';
 import type { DoorDependencies } from '../../../src/transport/call.ts';
+import { addressReader } from '../../../src/transport/client-address.ts';
 import { createRestHandler } from '../../../src/transport/rest/rest.ts';
 
 /** What the fake gateway was asked. */
@@ -99,10 +101,14 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       ...gateway,
     },
     authenticate: () => ({ name: 'anonymous', tier: 'default', models: [], admin: true }),
+    addressOf: addressReader([]),
     log: pino({}, { write: (line: string) => void logged.push(line) }),
     bodyLimitBytes: 1_000_000,
     writeStallMs: 60_000,
     draining: () => false,
+    reload: async () => {
+      throw new GatewayError('not_found', 'there is nothing to reload');
+    },
     ...dependencies,
   });
   const server = http2 ? createHttp2Server(handler) : createServer(handler);
