@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MemoryLimits } from '../../src/store/memory.ts';
+import { OutageLimits } from '../../src/store/outage.ts';
 import { type RedisServer, startRedis, withoutRedis } from '../support/redis-server.ts';
 import { admitted, LEASE_MS, limitSuite, requests, slots, tokens } from './limit-suite.ts';
 import { openRedisLimits } from './open-redis.ts';
@@ -15,6 +16,18 @@ describe.skipIf(withoutRedis)('with a real Redis', () => {
   afterAll(() => redis.close());
 
   limitSuite('limits in Redis', (clock: TestClock) => openRedisLimits(redis.url, { now: () => clock.now }), 60);
+
+  limitSuite(
+    'limits in Redis, with an outage bridged',
+    async (clock) =>
+      new OutageLimits({
+        shared: await openRedisLimits(redis.url, { now: () => clock.now }),
+        own: new MemoryLimits({ leaseMs: LEASE_MS }),
+        policy: 'closed',
+        replicas: 1,
+      }),
+    5,
+  );
 
   describe('limits in Redis', () => {
     it('give the same answers as in memory, for equal traces', { timeout: 60_000 }, async () => {
