@@ -49,29 +49,29 @@ export async function freePort(): Promise<number> {
 export async function startRedis(more: readonly string[] = [], onPort?: number): Promise<RedisServer> {
   const port = onPort ?? (await freePort());
   const folder = mkdtempSync(join(tmpdir(), 'llm-gateway-redis-'));
-  const args = [
-    '--port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    '--dir',
-    folder,
-    '--save',
-    '',
-    '--appendonly',
-    'no',
-    ...more,
-  ];
-  const child = spawn(binary, args, { stdio: 'ignore' });
+  return start(port, ['--dir', folder, '--save', '', '--appendonly', 'no', ...more], () =>
+    rmSync(folder, { recursive: true, force: true }),
+  );
+}
+
+/** Start a sentinel with a file of its own, which it writes to. */
+export async function startSentinel(config: string): Promise<RedisServer> {
+  return start(await freePort(), [config, '--sentinel'], () => {});
+}
+
+async function start(port: number, args: readonly string[], cleanUp: () => void): Promise<RedisServer> {
+  const [config = [], rest] = args[0]?.startsWith('--') ? [[], args] : [[args[0] as string], args.slice(1)];
+  const all = [...config, '--port', String(port), '--bind', '127.0.0.1', ...rest];
+  const child = spawn(binary, all, { stdio: 'ignore' });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const url = `redis://127.0.0.1:${port}`;
 
-  const command = async (...command: string[]): Promise<unknown> => {
+  const command = async (...words: string[]): Promise<unknown> => {
     const client = createClient({ url, socket: { reconnectStrategy: false }, RESP: 2 });
     client.on('error', () => {});
     try {
       await client.connect();
-      return await client.sendCommand(command);
+      return await client.sendCommand(words);
     } finally {
       client.destroy();
     }
@@ -97,7 +97,7 @@ export async function startRedis(more: readonly string[] = [], onPort?: number):
     kill,
     async close() {
       await kill();
-      rmSync(folder, { recursive: true, force: true });
+      cleanUp();
     },
   };
 }
