@@ -99,26 +99,30 @@ export class RedisGuard {
   }
 
   /** Run a script by its digest, or whole where Redis does not know it. The first key says where. */
-  async run(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+  async run(script: Script, keys: readonly string[], args: readonly string[], patienceMs?: number): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args];
     const [key = this.#probeKey] = keys;
     try {
-      return await this.send(key, ['EVALSHA', script.sha1, ...rest]);
+      return await this.send(key, ['EVALSHA', script.sha1, ...rest], patienceMs);
     } catch (error) {
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
     }
-    return this.send(key, ['EVAL', script.source, ...rest]);
+    return this.send(key, ['EVAL', script.source, ...rest], patienceMs);
   }
 
-  /** Send a command. Rejects with StoreAway, at once while Redis is away. */
-  async send(key: string, command: readonly string[]): Promise<unknown> {
+  /**
+   * Send a command. Rejects with StoreAway, at once while Redis is away.
+   *
+   * One that is given more patience is for nobody who waits: if it fails, that says nothing about others.
+   */
+  async send(key: string, command: readonly string[], patienceMs?: number): Promise<unknown> {
     if (!this.#up) throw new StoreAway('Redis is away');
     try {
-      return await this.#inTime(key, command);
+      return await this.#inTime(key, command, patienceMs ?? this.#timeoutMs);
     } catch (cause) {
       const message = messageOf(cause);
       if (message.startsWith('NOSCRIPT')) throw cause;
-      this.#fail(key, message);
+      if (patienceMs === undefined) this.#fail(key, message);
       throw new StoreAway(`Redis is away: ${message}`, { cause });
     }
   }
@@ -136,8 +140,7 @@ export class RedisGuard {
    * A timer that fires late tells of a pause of this very process, such as a collection of garbage: the command may not even
    * have left. Then it gets its time once more. And what has come is read before anybody is blamed.
    */
-  #inTime(key: string, command: readonly string[]): Promise<unknown> {
-    const timeoutMs = this.#timeoutMs;
+  #inTime(key: string, command: readonly string[], timeoutMs: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const expire = () => {
         setImmediate(() => setImmediate(() => reject(new Error(`no answer to ${command[0]} within ${timeoutMs} ms`))));
@@ -181,7 +184,7 @@ export class RedisGuard {
 
   #try(): void {
     const command = ['SET', this.#probeKey, '1', 'PX', PROBE_LIFE_MS];
-    this.#inTime(this.#probeKey, command).then(
+    this.#inTime(this.#probeKey, command, this.#timeoutMs).then(
       () => {
         if (this.#closed) return;
         this.#up = true;
