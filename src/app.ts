@@ -42,6 +42,7 @@ import {
 } from './settings.ts';
 import { callWriter } from './telemetry/logger.ts';
 import { CallCounts } from './telemetry/observe.ts';
+import { addressReader } from './transport/client-address.ts';
 import { createHandler } from './transport/handler.ts';
 import { createRestHandler } from './transport/rest/rest.ts';
 import { createServer } from './transport/server.ts';
@@ -89,6 +90,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
   const dependencies = {
     gateway,
     authenticate: authenticator(keys, loaded.adminKeySha256),
+    addressOf: addressReader(config.server?.trustedProxies ?? []),
     log,
     bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
     writeStallMs: WRITE_STALL_MS,

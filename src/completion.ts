@@ -42,6 +42,8 @@ export interface Account {
 export interface CallContext {
   readonly requestId: string;
   readonly principal: Principal;
+  /** Where the caller is: an IP address; empty: the connection was lost before anybody looked. */
+  readonly address: string;
   /** Whether the caller reads events as they come. */
   readonly streaming: boolean;
   /** The door the call came through: `openai`, `native`, `connect`, `grpc`, `grpc-web`. */

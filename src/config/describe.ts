@@ -51,6 +51,9 @@ function describeServer({ server }: Config): string[] {
     `  at most ${server.maxInFlight} calls in flight and ${server.bodyLimitBytes} bytes a body`,
     `  ${times.map(([words, time]) => `${words} ${time && format(time)}`).join(', ')}`,
     `  pages that may call: ${server.corsOrigins.join(', ') || 'none'}`,
+    ...(server.trustedProxies.length === 0
+      ? []
+      : [`  believes X-Forwarded-For of ${server.trustedProxies.join(', ')}`]),
   ];
 }
 

@@ -12,7 +12,6 @@ const rows: readonly string[] = [
   'limits',
   'keys[].budget_usd',
   'keys[].budget_period',
-  'server.trusted_proxies',
   'telemetry.log_prompts',
   'telemetry.trust_incoming_trace',
 ];

@@ -4,6 +4,7 @@ import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { Stop } from '../stop.ts';
+import type { AddressOf } from './client-address.ts';
 
 /** Reads a request header by its lower-case name. */
 export type HeaderReader = (name: string) => string | null | undefined;
@@ -13,6 +14,7 @@ export interface DoorDependencies {
   readonly gateway: Gateway;
   /** Tells who calls, from the request's headers; throws `unauthenticated`. In open mode everybody is `anonymous`. */
   readonly authenticate: (header: HeaderReader) => Principal;
+  readonly addressOf: AddressOf;
   readonly log: Logger;
   /** The most bytes of a request body, after decompression. */
   readonly bodyLimitBytes: number;
@@ -34,6 +36,7 @@ export function requestIdOf(...candidates: readonly (string | null | undefined)[
 export interface CallOpening {
   readonly requestId: string;
   readonly principal: Principal;
+  readonly address: string;
   readonly door: CallContext['door'];
   readonly streaming: boolean;
   /** What the client's transport allows (`grpc-timeout`, `Connect-Timeout-Ms`), in milliseconds. */

@@ -100,6 +100,7 @@ export function contextOf(more: Partial<CallContext> = {}): CallContext {
     door: 'grpc',
     signal: new AbortController().signal,
     deadline: Number.POSITIVE_INFINITY,
+    address: '127.0.0.1',
     ends: [],
     account: { tries: 0 },
     log: pino({ level: 'silent' }),

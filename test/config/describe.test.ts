@@ -5,7 +5,7 @@ import { load } from './load.ts';
 const digest = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08';
 
 const yaml = `
-server: { host: "::1", port: 81, cors_origins: [] }
+server: { host: "::1", port: 81, cors_origins: [], trusted_proxies: [10.0.0.0/8, "fd00::/8"] }
 providers:
   - { name: main, kind: groq, api_key: sk-secret, timeouts: { connect: 1s }, limits: { max_concurrent: 5, requests_per_minute: 9 } }
   - { name: other, kind: openai_compatible, base_url: http://other/v1, api_keys: [sk-secret, b] }
@@ -35,6 +35,7 @@ describe('describeConfig', () => {
   at most 1000 calls in flight and 20971520 bytes a body
   headers within 10s, requests within 30s, drains for 25s
   pages that may call: none
+  believes X-Forwarded-For of 10.0.0.0/8, fd00::/8
 
 providers
   main: groq at https://api.groq.com/openai/v1

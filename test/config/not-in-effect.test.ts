@@ -5,7 +5,7 @@ const demo = 'providers: [{ name: demo, kind: demo }]\n';
 
 describe('notices', () => {
   it.each([
-    'server: { max_in_flight: 5, trusted_proxies: [] }',
+    'server: { max_in_flight: 5, trusted_proxies: [10.0.0.0/8] }',
     'routing: { default_strategy: quality, fallback: false }\nretry: { attempts: 5 }\nbreaker: { min_calls: 5 }',
     'providers: [{ name: demo, kind: demo, limits: { requests_per_minute: 5, requests_per_second: 1 } }]',
     'timeouts: { idle: 5s }\nhealth_probe: { interval: 5s }\ntelemetry: { log_level: warn }',

@@ -42,6 +42,7 @@ function writeSized(message: Uint8Array): void {
 const log = pino({ level: 'warn' }, pino.destination({ dest: 2, sync: true }));
 const { useTls, serverCreds, clientTlsCert, messageReceiveLimit } = fromBinary(ServerCompatRequestSchema, readSized());
 const rpc = createRpcHandler({
+  addressOf: () => '',
   log,
   writeStallMs: 60_000,
   readMaxBytes: messageReceiveLimit || 20 * 1024 * 1024,

@@ -8,6 +8,7 @@ import { ModelSchema, ProviderSchema } from '../../gen/llmgateway/v1/provider_pb
 import type { CallContext, Principal } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { Gateway } from '../../src/gateway.ts';
+import { addressReader } from '../../src/transport/client-address.ts';
 import { createHandler, type HandlerDependencies } from '../../src/transport/handler.ts';
 import { createServer, type RequestHandler, type Server, type ServerOptions } from '../../src/transport/server.ts';
 
@@ -65,6 +66,7 @@ export async function serveGateway(
     {
       gateway,
       authenticate: () => anybody,
+      addressOf: addressReader([]),
       log: silent,
       bodyLimitBytes: 1_000_000,
       writeStallMs: 10_000,

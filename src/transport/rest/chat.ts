@@ -41,8 +41,8 @@ async function carryOut(
   principal: Principal,
   chat: ChatRequest,
 ): Promise<void> {
-  const { requestId } = exchange;
-  const call = openCall({ requestId, principal, door: door.name, streaming: chat.stream, log });
+  const { requestId, address } = exchange;
+  const call = openCall({ requestId, principal, address, door: door.name, streaming: chat.stream, log });
   exchange.called = true;
   const events = gateway.complete(chat.request, call.context);
   if (chat.stream) {

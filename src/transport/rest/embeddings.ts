@@ -57,7 +57,8 @@ export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependen
     exchange.adoptRequestId(body.request_id);
     const { request, base64 } = readRequest(body, optionsFromHeaders(exchange));
     const nameOf = fieldNames(body);
-    const call = openCall({ requestId: exchange.requestId, principal, door: 'openai', streaming: false, log });
+    const { requestId, address } = exchange;
+    const call = openCall({ requestId, principal, address, door: 'openai', streaming: false, log });
     exchange.called = true;
     exchange.whenLeft(() => call.leave());
     try {

@@ -10,6 +10,16 @@ export type Headers = Record<string, string | number>;
 /** How long the rest of a refused body is read and thrown away before the connection is cut. */
 const LINGER_MS = 2000;
 
+/** What is known of a request when it comes. */
+export interface Coming {
+  /** Path of the request, without query and without a slash at its end. */
+  readonly path: string;
+  /** Where the caller is. */
+  readonly address: string;
+  /** The time a slow reader may leave an answer unread, in milliseconds. */
+  readonly writeStallMs: number;
+}
+
 /**
  * One request and its answer, as the routes see them.
  *
@@ -21,6 +31,7 @@ export class Exchange {
   readonly family: Family;
   /** Path of the request, without query and without a slash at its end. */
   readonly path: string;
+  readonly address: string;
   /** Whether the connection was lost before the answer was written whole. */
   left = false;
   /** Whether the gateway was called: from then on it keeps the account. */
@@ -30,10 +41,11 @@ export class Exchange {
   readonly #writeStallMs: number;
   #onLeave: (() => void) | undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, path: string, writeStallMs: number) {
+  constructor(request: IncomingMessage, response: ServerResponse, { path, address, writeStallMs }: Coming) {
     this.request = request;
     this.response = response;
     this.path = path;
+    this.address = address;
     this.family = path === '/v1' || path.startsWith('/v1/') ? 'openai' : 'native';
     this.requestId = requestIdOf(this.header('x-request-id'));
     this.#writeStallMs = writeStallMs;

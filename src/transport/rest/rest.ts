@@ -41,13 +41,12 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
 
   return (request, response) => {
     // The compatibility API of HTTP/2 has all that is used here of HTTP/1's, under the same names.
-    const path = pathOf(request.url ?? '');
-    const exchange = new Exchange(
-      request as IncomingMessage,
-      response as ServerResponse,
-      path,
-      dependencies.writeStallMs,
-    );
+    const asHttp1 = request as IncomingMessage;
+    const exchange = new Exchange(asHttp1, response as ServerResponse, {
+      path: pathOf(request.url ?? ''),
+      address: dependencies.addressOf(asHttp1),
+      writeStallMs: dependencies.writeStallMs,
+    });
     serve(exchange).catch((cause: unknown) => fail(exchange, cause));
   };
 
@@ -71,8 +70,9 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     }
     // A call has its own line; its request never became one. The message stays out: it may quote the body.
     if (!exchange.called) {
-      const { requestId, request, path } = exchange;
-      dependencies.log.info({ request_id: requestId, method: request.method, path, outcome: error.reason }, 'refused');
+      const { requestId, address, request, path } = exchange;
+      const line = { request_id: requestId, address, method: request.method, path, outcome: error.reason };
+      dependencies.log.info(line, 'refused');
     }
     if (exchange.left) return;
     if (exchange.response.headersSent) exchange.response.destroy();

@@ -13,6 +13,7 @@ import {
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { Logger } from 'pino';
+import type { AddressOf } from '../client-address.ts';
 import { decodeShallowJson } from './json-depth.ts';
 import { refuseRpc } from './refusal.ts';
 import { universalRequest } from './universal-request.ts';
@@ -23,6 +24,7 @@ export interface RpcAdapterOptions extends Omit<ConnectRouterOptions, 'acceptCom
   readonly routes: (router: ConnectRouter) => void;
   /** Knows the messages that travel in a `google.protobuf.Any`, in JSON. */
   readonly registry?: Registry;
+  readonly addressOf: AddressOf;
   readonly writeStallMs: number;
   readonly log: Logger;
   /** Sees each error once more before it is written, those that connect-es made by itself too. */
@@ -40,7 +42,7 @@ export type RpcHandler = (request: IncomingMessage, response: ServerResponse, pa
  * no host, and logs to the console.
  */
 export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler {
-  const { routes, registry, writeStallMs, log, onError, ...options } = adapterOptions;
+  const { routes, registry, addressOf, writeStallMs, log, onError, ...options } = adapterOptions;
   const router = createConnectRouter({
     ...options,
     acceptCompression: [compressionGzip, compressionBrotli],
@@ -64,7 +66,7 @@ export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler 
     if (handler === undefined) {
       refuseRpc(request, response, { httpStatus: 404, message: `there is no rpc ${path}` });
     } else if (accepts(handler, request, response)) {
-      serve(handler, request, response, writeStallMs).catch((error: unknown) => {
+      serve(handler, request, response, { addressOf, writeStallMs }).catch((error: unknown) => {
         log.error({ err: error, rpc: path }, 'an rpc handler threw');
         response.destroy();
       });
@@ -100,7 +102,7 @@ async function serve(
   handler: UniversalHandler,
   request: IncomingMessage,
   response: ServerResponse,
-  writeStallMs: number,
+  { addressOf, writeStallMs }: Pick<RpcAdapterOptions, 'addressOf' | 'writeStallMs'>,
 ): Promise<void> {
   const left = new AbortController();
   response.once('close', () => {
@@ -108,7 +110,7 @@ async function serve(
   });
   // A write that meets a connection just lost is no event of its own: `close` follows.
   response.on('error', () => {});
-  const answer = await handler(universalRequest(request, left.signal));
+  const answer = await handler(universalRequest(request, addressOf(request), left.signal));
   if (answer.body === undefined) {
     // Connect has no words for what is wrong before it knows the protocol.
     const message = answer.status === 505 ? 'this rpc needs HTTP/2' : 'the encoding of the message is not spoken here';

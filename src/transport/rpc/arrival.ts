@@ -13,6 +13,9 @@ export interface Arrival {
 
 const arrivalKey = createContextKey<Arrival | undefined>(undefined, { description: 'arrival' });
 
+/** Where the caller is. */
+export const addressKey = createContextKey('', { description: 'address of the caller' });
+
 /** Aborts when the connection is lost before the answer is written whole, and only then: connect's own aborts after each call. */
 export const leftKey = createContextKey<AbortSignal>(new AbortController().signal, { description: 'caller has left' });
 
@@ -51,7 +54,8 @@ export function beginCall(
   setArrival(context.values, { principal, requestId });
   context.responseHeader.set('x-request-id', requestId);
   const door = context.protocolName;
-  const call = openCall({ requestId, principal, door, streaming, timeoutMs: context.timeoutMs(), log });
+  const address = context.values.get(addressKey);
+  const call = openCall({ requestId, principal, address, door, streaming, timeoutMs: context.timeoutMs(), log });
   const left = context.values.get(leftKey);
   const leave = () => call.leave();
   if (left.aborted) leave();

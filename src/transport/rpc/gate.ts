@@ -2,7 +2,7 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import { GatewayError } from '../../errors.ts';
 import { type DoorDependencies, requestIdOf } from '../call.ts';
-import { setArrival } from './arrival.ts';
+import { addressKey, setArrival } from './arrival.ts';
 import { toConnectError } from './errors.ts';
 
 /** What rpcs ask of those who call them. */
@@ -32,7 +32,7 @@ export function createGate({ authenticate, log }: DoorDependencies, { needsNoKey
       setArrival(values, { requestId, principal });
     } catch (cause) {
       const error = GatewayError.from(cause);
-      log.info({ request_id: requestId, rpc, outcome: error.reason }, 'refused');
+      log.info({ request_id: requestId, address: values.get(addressKey), rpc, outcome: error.reason }, 'refused');
       throw toConnectError(error, { requestId, principal: undefined });
     }
   };

@@ -33,12 +33,13 @@ const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
-  const { log, bodyLimitBytes, writeStallMs } = dependencies;
+  const { addressOf, log, bodyLimitBytes, writeStallMs } = dependencies;
   const names = [...services, ...protocols].map(({ typeName }) => typeName);
   // The details of errors are described too, so that grpcurl can print them.
   const files: DescFile[] = [...[...services, ...protocols].map(({ file }) => file), file_google_rpc_error_details];
   const serverReflectionInfo = createReflection(names, files);
   return createRpcHandler({
+    addressOf,
     log,
     writeStallMs,
     readMaxBytes: bodyLimitBytes,

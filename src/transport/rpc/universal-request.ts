@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
 import type { UniversalServerRequest } from '@connectrpc/connect/protocol';
-import { leftKey } from './arrival.ts';
+import { addressKey, leftKey } from './arrival.ts';
 
 /** A timer set for longer fires at once: such a deadline is none, and the configured ones are shorter anyway. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -12,8 +12,8 @@ const deadlines: Record<string, Record<string, number>> = {
   'grpc-timeout': { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 0.001, n: 0.000_001 },
 };
 
-/** A request as connect-es reads it. `left` aborts when the connection is lost before the answer is written whole. */
-export function universalRequest(request: IncomingMessage, left: AbortSignal): UniversalServerRequest {
+/** A request as connect-es reads it, from a caller at `address`. `left` aborts when the connection is lost before the answer is written whole. */
+export function universalRequest(request: IncomingMessage, address: string, left: AbortSignal): UniversalServerRequest {
   return {
     httpVersion: request.httpVersion,
     method: request.method ?? '',
@@ -22,7 +22,7 @@ export function universalRequest(request: IncomingMessage, left: AbortSignal): U
     header: headersOf(request),
     body: bodyOf(request),
     signal: left,
-    contextValues: createContextValues().set(leftKey, left),
+    contextValues: createContextValues().set(leftKey, left).set(addressKey, address),
   };
 }
 

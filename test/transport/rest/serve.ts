@@ -11,6 +11,7 @@ import type { CallContext } from '../../../src/completion.ts';
 import { choiceFinished, finished, started, textDelta } from '../../../src/completion.ts';
 import type { Gateway } from '../../../src/gateway.ts';
 import type { DoorDependencies } from '../../../src/transport/call.ts';
+import { addressReader } from '../../../src/transport/client-address.ts';
 import { createRestHandler } from '../../../src/transport/rest/rest.ts';
 
 /** What the fake gateway was asked. */
@@ -99,6 +100,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       ...gateway,
     },
     authenticate: () => ({ name: 'anonymous', tier: 'default', models: [], admin: true }),
+    addressOf: addressReader([]),
     log: pino({}, { write: (line: string) => void logged.push(line) }),
     bodyLimitBytes: 1_000_000,
     writeStallMs: 60_000,
