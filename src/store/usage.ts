@@ -18,6 +18,22 @@ export function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
+const DAY_MS = 86_400_000;
+
+/** Tells the day of a clock, in UTC; it is written anew only when another day has begun. */
+export function dayTeller(now: () => number): () => string {
+  let day = '';
+  let number = Number.NaN;
+  return () => {
+    const ms = now();
+    if (Math.floor(ms / DAY_MS) !== number) {
+      number = Math.floor(ms / DAY_MS);
+      day = dayOf(ms);
+    }
+    return day;
+  };
+}
+
 export function countsOfNothing(): UsageCounts {
   return {
     calls: 0,
