@@ -40,6 +40,8 @@ export interface Account {
   tries: number;
   /** How the caller's limits stand with this call; unset: none were looked at. */
   limits?: readonly Standing[];
+  /** How long until a call that they refused has room; unset: it was let in. */
+  waitMs?: number;
   /** Whether some other call is charged for this answer: it takes no tokens and no money of the caller. */
   free?: boolean;
   /** What the answer has taken so far, as far as it was told. */

@@ -35,7 +35,10 @@ export function limitCalls<Request, Event>(options: LimitCallsOptions<Request>):
   const admit = (taken: Taken, { reserve }: Demand, context: CallContext): void => {
     const { account } = context;
     account.limits = taken.standings;
-    if (!taken.admitted) throw refusalOf(taken, context);
+    if (!taken.admitted) {
+      account.waitMs = taken.waitMs;
+      throw refusalOf(taken, context);
+    }
     const { reservation } = taken;
     if (reservation === undefined) return;
     leases.begin(reservation);

@@ -135,6 +135,7 @@ describe.each([
       message: 'the key "tester" has 0 tokens left of 6000 tokens a minute, and this call may take 800',
     });
     expect(context.account.limits?.map(({ remaining }) => remaining)).toEqual([10, 0, 1, 450]);
+    expect(context.account.waitMs).toBe(8000);
   });
 });
 
