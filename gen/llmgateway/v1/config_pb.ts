@@ -988,7 +988,9 @@ export const CacheConfigSchema: GenMessage<CacheConfig> = /*@__PURE__*/
  */
 export type StateConfig = Message<"llmgateway.v1.StateConfig"> & {
   /**
-   * URL of Redis or Valkey. Empty: in memory. Environment: REDIS_URL.
+   * URL of Redis or Valkey: `redis://[[user]:password@]host[:port][/database]`, with TLS `rediss://`; behind sentinels
+   * `redis+sentinel://host:port,host:port/master`, of a cluster `redis+cluster://host:port,host:port`. Empty: in memory.
+   * Environment: REDIS_URL.
    *
    * @generated from field: string redis_url = 1;
    */
@@ -1016,7 +1018,7 @@ export type StateConfig = Message<"llmgateway.v1.StateConfig"> & {
   replicas?: number | undefined;
 
   /**
-   * Path of a SQLite file for budgets and usage of a single node. Empty: in memory.
+   * Path of a SQLite file for budgets and usage of a single node; not together with `redis_url`. Empty: in memory.
    *
    * @generated from field: string sqlite_path = 5;
    */
@@ -1178,14 +1180,15 @@ export type KeyConfig = Message<"llmgateway.v1.KeyConfig"> & {
   models: string[];
 
   /**
-   * The most USD to spend in a period. Unset: no budget.
+   * The most USD to spend in a period, the same for all keys of one name. Only for keys that reach known prices alone. Unset: no
+   * budget.
    *
    * @generated from field: optional double budget_usd = 5;
    */
   budgetUsd?: number | undefined;
 
   /**
-   * The budget's period. The default value is 30d.
+   * The budget's period; periods follow each other since 1970-01-01 in UTC. The default value is 30d.
    *
    * @generated from field: google.protobuf.Duration budget_period = 6;
    */
