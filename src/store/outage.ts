@@ -77,9 +77,14 @@ export class OutageLimits implements LimitStore {
     own.renew(reservations.flatMap((each) => (each instanceof OwnReservation && each.inner ? [each.inner] : [])));
   }
 
-  look(limits: readonly Limit[]): readonly Holding[] | Promise<readonly Holding[]> {
-    const { shared, own, replicas } = this.#options;
-    return shared.up ? shared.look(limits) : own.look(limits.map((limit) => shareOf(limit, replicas)));
+  /** What this replica knows alone would mislead: while the shared store is away there is no answer. */
+  async look(limits: readonly Limit[]): Promise<readonly Holding[]> {
+    try {
+      return await this.#options.shared.look(limits);
+    } catch (cause) {
+      if (!(cause instanceof StoreAway)) throw cause;
+      throw new GatewayError('overloaded', 'limits cannot be looked at now', { retryAfterMs: RETRY_MS, cause });
+    }
   }
 
   flush(): Promise<void> {

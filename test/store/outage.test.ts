@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryLimits } from '../../src/store/memory.ts';
 import { OutageLimits, type OutageLimitsOptions } from '../../src/store/outage.ts';
 import type { RedisLimits } from '../../src/store/redis.ts';
+import { StoreAway } from '../../src/store/redis-guard.ts';
 import type { Limit, LimitStore, Taken } from '../../src/store/store.ts';
 import { type RedisServer, startRedis, withoutRedis } from '../support/redis-server.ts';
 import { admitted, budget, LEASE_MS, requests, slots, tokens } from './limit-suite.ts';
@@ -19,7 +20,7 @@ const gone = {
   settle() {},
   renew() {},
   charge() {},
-  look: async () => [],
+  look: () => Promise.reject(new StoreAway('Redis is away')),
   flush: async () => {},
   close: async () => {},
 };
@@ -54,6 +55,10 @@ describe('while the shared store is away', () => {
     expect(() => store.take([requests()])).toThrowError(
       expect.objectContaining({ reason: 'overloaded', retryAfterMs: 1000 }),
     );
+  });
+
+  it('nobody tells how limits stand', async () => {
+    await expect(bridged().look([requests()])).rejects.toMatchObject({ reason: 'overloaded', retryAfterMs: 1000 });
   });
 
   it('open limits let everybody in', () => {
