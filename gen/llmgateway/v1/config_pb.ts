@@ -1180,8 +1180,8 @@ export type KeyConfig = Message<"llmgateway.v1.KeyConfig"> & {
   models: string[];
 
   /**
-   * The most USD to spend in a period, the same for all keys of one name. Only for keys that reach known prices alone. Unset: no
-   * budget.
+   * The most USD that keys of this name spend in a period; one of them may have it for all. Only where the prices of what they may
+   * call are known. Unset: no budget.
    *
    * @generated from field: optional double budget_usd = 5;
    */
