@@ -120,7 +120,8 @@ function userOf(limitBy: LimitBy, { options }: Request, { principal, address }: 
   return { subject: caller, suffix: `:user:${plain(userId)}` };
 }
 
-function keySubject(name: string): string {
+/** The subject of what a key may do and spend. */
+export function keySubject(name: string): string {
   return `key:${plain(name)}`;
 }
 
