@@ -5,15 +5,19 @@ import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/co
 import type { Config } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
+import { unpricedTargets } from './admission/budget.ts';
+import { callLimits } from './admission/call-limits.ts';
 import { refuseBroken, warmUpChecks } from './admission/check-request.ts';
 import { InFlight } from './admission/in-flight.ts';
+import { Leases } from './admission/leases.ts';
+import { usageReports } from './admission/usage-report.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { Guards } from './attempt/guards.ts';
 import { breakerControls } from './attempt/operator.ts';
 import type { CallContext } from './completion.ts';
-import type { LoadedConfig } from './config.ts';
+import { ConfigError, type LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
 import { createProvider } from './providers/registry.ts';
 import type { Target } from './providers/target.ts';
@@ -22,24 +26,31 @@ import { Catalogue } from './routing/catalogue.ts';
 import { explain } from './routing/explain.ts';
 import { Fleet } from './routing/fleet.ts';
 import { probeHealth, verdictOf } from './routing/health-probe.ts';
+import { needOf } from './routing/need.ts';
 import { Observations } from './routing/observations.ts';
+import { mostTaken } from './routing/reserve.ts';
 import type { Names } from './routing/resolve.ts';
 import { type Resolved, Router } from './routing/router.ts';
 import { describeModels, describeProvider, judgeHealth } from './routing/status.ts';
 import {
   attemptLimits,
+  budgetedKeys,
   callPolicies,
   guardSettings,
   keyFrom,
   kindsByName,
+  limitsFrom,
   listsFrom,
   milliseconds,
   modelFrom,
   providerFrom,
   providerLimits,
   routeFrom,
+  storesFrom,
   totalTime,
 } from './settings.ts';
+import { openStores, type Stores } from './store/open-stores.ts';
+import { dayTeller } from './store/usage.ts';
 import { callWriter } from './telemetry/logger.ts';
 import { CallCounts } from './telemetry/observe.ts';
 import { addressReader } from './transport/client-address.ts';
@@ -77,15 +88,22 @@ const DETECTION_AT_START_MS = 500;
 const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
+/** What a process that was killed held of its callers' limits is theirs again after this. */
+const LEASE_MS = 20_000;
+/** A lease outlasts three rounds: one that a store misses is no loss. */
+const LEASE_ROUND_MS = 5_000;
 
 /** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
 export async function buildApp(loaded: LoadedConfig, { log, version }: AppOptions): Promise<App> {
   const { config } = loaded;
+  checkBudgets(loaded);
   warmUpChecks();
   trustAuthorities(loaded, log);
   const fleet = fleetOf(loaded);
   const inFlight = new InFlight(config.server?.maxInFlight ?? Number.POSITIVE_INFINITY);
-  const { gateway, askProviders } = gatewayOf(config, fleet, inFlight, { log, version });
+  const stores = await openStores(storesFrom(config, LEASE_MS), log);
+  const leases = new Leases(stores.limits, LEASE_ROUND_MS);
+  const { gateway, askProviders } = gatewayOf(config, { fleet, inFlight, stores, leases }, { log, version });
   const keys = config.keys.map(keyFrom);
   const dependencies = {
     gateway,
@@ -130,6 +148,8 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
     endProbes();
     await server.close();
     await fleet.close();
+    leases.close();
+    await stores.close();
   };
   return {
     gateway,
@@ -151,6 +171,28 @@ export async function buildApp(loaded: LoadedConfig, { log, version }: AppOption
     },
     close,
   };
+}
+
+/**
+ * Refuse budgets that could not be kept: of keys that may call where nobody knows what a call costs.
+ *
+ * Throws a ConfigError. It is a matter of the configuration and the catalogue alone: nothing is asked, nothing opened.
+ */
+export function checkBudgets({ config }: LoadedConfig): void {
+  const catalogue = new Catalogue({
+    providers: () => [],
+    models: config.models.map(modelFrom),
+    listOf: listsFrom(config),
+    freshMs: 0,
+    timeoutMs: 0,
+  });
+  // Embeddings have no price of an answer; for completions without one the call itself is refused.
+  const isPriced = (provider: string, model: string) => catalogue.factsOf(provider, model).price?.input !== undefined;
+  const problems = [...unpricedTargets(budgetedKeys(config, isPriced))].map(([name, places]) => ({
+    path: `keys[${config.keys.findIndex((key) => key.name === name)}].budget_usd`,
+    message: `the price is unknown where this key may call: give it in models for ${places.join(', ')}, or leave these out of its models`,
+  }));
+  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 /** A file that cannot be used is no reason to stop: OpenSSL, whose variable it is, takes none either. */
@@ -187,8 +229,17 @@ interface Core {
   readonly askProviders: (olderThanMs: number) => Promise<void>;
 }
 
+/** What the core is made of, beside its configuration. */
+interface CoreParts {
+  readonly fleet: Fleet;
+  readonly inFlight: InFlight;
+  readonly stores: Stores;
+  readonly leases: Leases;
+}
+
 /** The core: names to targets, targets to answers, and what is told of both. */
-function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, version }: AppOptions): Core {
+function gatewayOf(config: Config, parts: CoreParts, { log, version }: AppOptions): Core {
+  const { fleet, inFlight, stores, leases } = parts;
   const began = performance.now();
   const counts = new CallCounts();
   const observations = new Observations();
@@ -233,13 +284,30 @@ function gatewayOf(config: Config, fleet: Fleet, inFlight: InFlight, { log, vers
     return { ...policyOf(resolved.route, request), targets: router.order(resolved, request, { streaming, admits }) };
   };
 
+  const limits = limitsFrom(config);
+  const demandOf = callLimits({
+    ...limits,
+    reserveFor(request, { principal }) {
+      const resolved = router.resolve(request, principal);
+      if (!(resolved instanceof Promise)) return mostTaken(resolved.targets, needOf(request));
+      return resolved.then(({ targets }) => mostTaken(targets, needOf(request)));
+    },
+  });
+
   const gateway: Gateway = {
+    ...usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now }),
     ...paths({
       counts,
       writeCall: callWriter(log),
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),
+      limits: { store: stores.limits, demandOf, leases },
+      usage: {
+        store: stores.usage,
+        promptTokensOf: (request) => needOf(request).promptTokens,
+        day: dayTeller(Date.now),
+      },
       planFor(request, context) {
         const resolved = router.resolve(request, context.principal);
         return resolved instanceof Promise

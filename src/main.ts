@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type App, buildApp } from './app.ts';
+import { type App, buildApp, checkBudgets } from './app.ts';
 import { ConfigError, describeConfig, formatProblems, type LoadedConfig, loadConfig } from './config.ts';
 import { checkHealth, type Listener } from './healthcheck.ts';
 import { type Log, openLog } from './telemetry/logger.ts';
@@ -50,7 +50,9 @@ function exitWith(code: number): void {
 
 function load(file: string | undefined): LoadedConfig {
   try {
-    return loadConfig({ ...(file !== undefined && { file }), environment: process.env });
+    const loaded = loadConfig({ ...(file !== undefined && { file }), environment: process.env });
+    checkBudgets(loaded);
+    return loaded;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     console.error(formatProblems(error, file));

@@ -75,6 +75,7 @@ export function checkState(state: StateConfig | undefined, findings: Findings): 
     findings.refuse('state.redis_url', `must be a URL such as ${REDIS_URL_FORMS}`);
   }
   if (sqlitePath === '') return;
+  if (redisUrl !== '') findings.refuse('state.sqlite_path', 'is for a single node: not together with redis_url');
   const shown = findings.shown('state.sqlite_path', sqlitePath);
   if (!existsSync(dirname(sqlitePath))) {
     findings.refuse('state.sqlite_path', `the folder of ${shown} does not exist`);

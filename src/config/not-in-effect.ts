@@ -8,10 +8,6 @@ import type { Origin } from './findings.ts';
 const rows: readonly string[] = [
   'routes[].cache',
   'cache',
-  'state',
-  'limits',
-  'keys[].budget_usd',
-  'keys[].budget_period',
   'telemetry.log_prompts',
   'telemetry.trust_incoming_trace',
 ];

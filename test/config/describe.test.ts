@@ -90,9 +90,7 @@ keys
   GATEWAY_ADMIN_KEY: admin
 
 notices
-  routes[].cache: not in effect yet
-  limits: not in effect yet
-  keys[].budget_usd: not in effect yet`,
+  routes[].cache: not in effect yet`,
     );
   });
 
