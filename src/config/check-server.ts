@@ -3,7 +3,7 @@ import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { ServerConfig, StateConfig, TlsConfig } from '../../gen/llmgateway/v1/config_pb.ts';
-import { parseRedisUrl, REDIS_URL_FORMS } from '../store/redis-url.ts';
+import { parseRedisUrl, redisUrlForms } from '../store/redis-url.ts';
 import type { Findings } from './findings.ts';
 import { show } from './show.ts';
 
@@ -72,7 +72,7 @@ export function checkState(state: StateConfig | undefined, findings: Findings): 
   if (!state) return;
   const { redisUrl, sqlitePath } = state;
   if (redisUrl !== '' && parseRedisUrl(redisUrl) === undefined) {
-    findings.refuse('state.redis_url', `must be a URL such as ${REDIS_URL_FORMS}`);
+    findings.refuse('state.redis_url', `must be a URL such as ${redisUrlForms}`);
   }
   if (sqlitePath === '') return;
   if (redisUrl !== '') findings.refuse('state.sqlite_path', 'is for a single node: not together with redis_url');

@@ -11,10 +11,10 @@ export interface RedisPlace {
 }
 
 /** What a URL of Redis looks like. */
-export const REDIS_URL_FORMS =
+export const redisUrlForms =
   'redis://localhost:6379/0, rediss://…, redis+sentinel://host:26379,host:26379/master or redis+cluster://host:6379,host:6379';
 
-const REDIS_PORT = 6379;
+const SERVER_PORT = 6379;
 const SENTINEL_PORT = 26379;
 
 /**
@@ -32,7 +32,7 @@ export function parseRedisUrl(url: string): RedisPlace | undefined {
   if (path.at(-1) === '') path.pop();
   const master = kind === 'sentinel' ? path.shift() : '';
   const [database = '0', ...more] = path;
-  const nodes = hosts.split(',').map((host) => nodeOf(host, kind === 'sentinel' ? SENTINEL_PORT : REDIS_PORT));
+  const nodes = hosts.split(',').map((host) => nodeOf(host, kind === 'sentinel' ? SENTINEL_PORT : SERVER_PORT));
   const known = nodes.filter((node) => node !== undefined);
   if (known.length < nodes.length || (kind === 'single' && nodes.length > 1)) return undefined;
   if (master === undefined || more.length > 0 || !/^\d{1,5}$/.test(database)) return undefined;
