@@ -2,7 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Code, createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AdminService } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import type { TestGateway } from '../support/gateway.ts';
 import { startRedis, withoutRedis } from '../support/redis-server.ts';
 import { chunk, type ScriptedUpstream, startScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -50,6 +53,24 @@ describe('usage', () => {
     ]);
     expect(total).toMatchObject({ calls: 3, cost_usd: 15 });
     expect(budgets).toMatchObject([{ key: 'team', budget_usd: 12, spent_usd: 10, reserved_usd: 0 }]);
+    await gateway.close();
+  });
+
+  it('is told by rpc', async () => {
+    const gateway = await startLimited({ upstream, keys, prices });
+    await ask(gateway, 'team');
+    const transport = createConnectTransport({ baseUrl: gateway.url, httpVersion: '1.1', useBinaryFormat: true });
+    const admin = createClient(AdminService, transport);
+    const { records, total, budgets } = await admin.getUsage({ key: 'team' }, { headers: authorization('boss') });
+    expect(records).toMatchObject([{ key: 'team', calls: 1n, promptTokens: 5n, costUsd: 5 }]);
+    expect(total).toMatchObject({ calls: 1n });
+    expect(budgets).toMatchObject([{ budgetUsd: 12, spentUsd: 5 }]);
+    await expect(admin.getUsage({ fromDay: '2026-02-30' }, { headers: authorization('boss') })).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+    });
+    await expect(admin.getUsage({}, { headers: authorization('team') })).rejects.toMatchObject({
+      code: Code.PermissionDenied,
+    });
     await gateway.close();
   });
 
