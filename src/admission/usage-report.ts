@@ -88,21 +88,6 @@ function totalOf(rows: readonly UsageRow[]): UsageRow {
   return { day: '', key: '', provider: '', model: '', ...total };
 }
 
-function recordOf(row: UsageRow): UsageRecord {
-  return {
-    $typeName: 'llmgateway.v1.UsageRecord',
-    day: row.day,
-    key: row.key,
-    provider: row.provider,
-    model: row.model,
-    calls: BigInt(row.calls),
-    failedCalls: BigInt(row.failedCalls),
-    promptTokens: BigInt(row.promptTokens),
-    completionTokens: BigInt(row.completionTokens),
-    cachedPromptTokens: BigInt(row.cachedPromptTokens),
-    cacheWritePromptTokens: BigInt(row.cacheWritePromptTokens),
-    reasoningTokens: BigInt(row.reasoningTokens),
-    costUsd: row.nanoUsd / NANO,
-    unpricedCalls: BigInt(row.unpricedCalls),
-  };
+function recordOf({ nanoUsd, ...row }: UsageRow): UsageRecord {
+  return { $typeName: 'llmgateway.v1.UsageRecord', ...row, costUsd: nanoUsd / NANO };
 }

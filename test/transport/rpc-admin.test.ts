@@ -77,6 +77,7 @@ describe.each(protocols)('the rpcs for administrators by %s', (_name, transportT
       ResetCircuitBreaker: client.resetCircuitBreaker({ provider: 'groq' }),
       SetCircuitBreaker: client.setCircuitBreaker({ provider: 'groq' }),
       ExplainRoute: client.explainRoute({}),
+      GetUsage: client.getUsage({}),
     };
     expect(Object.keys(calls).sort()).toEqual(AdminService.methods.map(({ name }) => name).sort());
     for (const [name, call] of Object.entries(calls)) {

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/usage.proto.
  */
 export const file_llmgateway_v1_usage: GenFile = /*@__PURE__*/
-  fileDesc("ChlsbG1nYXRld2F5L3YxL3VzYWdlLnByb3RvEg1sbG1nYXRld2F5LnYxIrMBCg9HZXRVc2FnZVJlcXVlc3QSOAoIZnJvbV9kYXkYASABKAlCJrpII3IhMh9eKFswLTldezR9LVswLTldezJ9LVswLTldezJ9KT8kEjYKBnRvX2RheRgCIAEoCUImukgjciEyH14oWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0pPyQSFQoDa2V5GAMgASgJQgi6SAVyAxiAAhIXCgVtb2RlbBgEIAEoCUIIukgFcgMYgAIiugEKEEdldFVzYWdlUmVzcG9uc2USEAoIZnJvbV9kYXkYASABKAkSDgoGdG9fZGF5GAIgASgJEisKB3JlY29yZHMYAyADKAsyGi5sbG1nYXRld2F5LnYxLlVzYWdlUmVjb3JkEikKBXRvdGFsGAQgASgLMhoubGxtZ2F0ZXdheS52MS5Vc2FnZVJlY29yZBIsCgdidWRnZXRzGAUgAygLMhsubGxtZ2F0ZXdheS52MS5CdWRnZXRTdGF0dXMipAIKC1VzYWdlUmVjb3JkEgsKA2RheRgBIAEoCRILCgNrZXkYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSDQoFbW9kZWwYBCABKAkSDQoFY2FsbHMYBSABKAQSFAoMZmFpbGVkX2NhbGxzGAYgASgEEhUKDXByb21wdF90b2tlbnMYByABKAQSGQoRY29tcGxldGlvbl90b2tlbnMYCCABKAQSHAoUY2FjaGVkX3Byb21wdF90b2tlbnMYCSABKAQSIQoZY2FjaGVfd3JpdGVfcHJvbXB0X3Rva2VucxgKIAEoBBIYChByZWFzb25pbmdfdG9rZW5zGAsgASgEEhAKCGNvc3RfdXNkGAwgASgBEhYKDnVucHJpY2VkX2NhbGxzGA0gASgEIrMBCgxCdWRnZXRTdGF0dXMSCwoDa2V5GAEgASgJEhIKCmJ1ZGdldF91c2QYAiABKAESEQoJc3BlbnRfdXNkGAMgASgBEhQKDHJlc2VydmVkX3VzZBgEIAEoARIpCgZwZXJpb2QYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoKcmVzZXRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChlsbG1nYXRld2F5L3YxL3VzYWdlLnByb3RvEg1sbG1nYXRld2F5LnYxIrMBCg9HZXRVc2FnZVJlcXVlc3QSOAoIZnJvbV9kYXkYASABKAlCJrpII3IhMh9eKFswLTldezR9LVswLTldezJ9LVswLTldezJ9KT8kEjYKBnRvX2RheRgCIAEoCUImukgjciEyH14oWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0pPyQSFQoDa2V5GAMgASgJQgi6SAVyAxiAAhIXCgVtb2RlbBgEIAEoCUIIukgFcgMYgAIiugEKEEdldFVzYWdlUmVzcG9uc2USEAoIZnJvbV9kYXkYASABKAkSDgoGdG9fZGF5GAIgASgJEisKB3JlY29yZHMYAyADKAsyGi5sbG1nYXRld2F5LnYxLlVzYWdlUmVjb3JkEikKBXRvdGFsGAQgASgLMhoubGxtZ2F0ZXdheS52MS5Vc2FnZVJlY29yZBIsCgdidWRnZXRzGAUgAygLMhsubGxtZ2F0ZXdheS52MS5CdWRnZXRTdGF0dXMipAIKC1VzYWdlUmVjb3JkEgsKA2RheRgBIAEoCRILCgNrZXkYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSDQoFbW9kZWwYBCABKAkSDQoFY2FsbHMYBSABKAESFAoMZmFpbGVkX2NhbGxzGAYgASgBEhUKDXByb21wdF90b2tlbnMYByABKAESGQoRY29tcGxldGlvbl90b2tlbnMYCCABKAESHAoUY2FjaGVkX3Byb21wdF90b2tlbnMYCSABKAESIQoZY2FjaGVfd3JpdGVfcHJvbXB0X3Rva2VucxgKIAEoARIYChByZWFzb25pbmdfdG9rZW5zGAsgASgBEhAKCGNvc3RfdXNkGAwgASgBEhYKDnVucHJpY2VkX2NhbGxzGA0gASgBIrMBCgxCdWRnZXRTdGF0dXMSCwoDa2V5GAEgASgJEhIKCmJ1ZGdldF91c2QYAiABKAESEQoJc3BlbnRfdXNkGAMgASgBEhQKDHJlc2VydmVkX3VzZBgEIAEoARIpCgZwZXJpb2QYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoKcmVzZXRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Asks what was used.
@@ -107,7 +107,7 @@ export const GetUsageResponseSchema: GenMessage<GetUsageResponse> = /*@__PURE__*
   messageDesc(file_llmgateway_v1_usage, 1);
 
 /**
- * What the calls of one key used in one day at one model.
+ * What the calls of one key used in one day at one model. Counts are whole; a day may have more than 32 bits hold.
  *
  * @generated from message llmgateway.v1.UsageRecord
  */
@@ -143,51 +143,51 @@ export type UsageRecord = Message<"llmgateway.v1.UsageRecord"> & {
   /**
    * Calls that were let in.
    *
-   * @generated from field: uint64 calls = 5;
+   * @generated from field: double calls = 5;
    */
-  calls: bigint;
+  calls: number;
 
   /**
    * Those of them that failed, or whose caller left.
    *
-   * @generated from field: uint64 failed_calls = 6;
+   * @generated from field: double failed_calls = 6;
    */
-  failedCalls: bigint;
+  failedCalls: number;
 
   /**
    * Tokens of prompts, those read from and written to a provider's prompt cache included.
    *
-   * @generated from field: uint64 prompt_tokens = 7;
+   * @generated from field: double prompt_tokens = 7;
    */
-  promptTokens: bigint;
+  promptTokens: number;
 
   /**
    * Tokens of answers, reasoning included.
    *
-   * @generated from field: uint64 completion_tokens = 8;
+   * @generated from field: double completion_tokens = 8;
    */
-  completionTokens: bigint;
+  completionTokens: number;
 
   /**
    * Prompt tokens read from a provider's prompt cache.
    *
-   * @generated from field: uint64 cached_prompt_tokens = 9;
+   * @generated from field: double cached_prompt_tokens = 9;
    */
-  cachedPromptTokens: bigint;
+  cachedPromptTokens: number;
 
   /**
    * Prompt tokens written to a provider's prompt cache.
    *
-   * @generated from field: uint64 cache_write_prompt_tokens = 10;
+   * @generated from field: double cache_write_prompt_tokens = 10;
    */
-  cacheWritePromptTokens: bigint;
+  cacheWritePromptTokens: number;
 
   /**
    * Completion tokens spent on reasoning.
    *
-   * @generated from field: uint64 reasoning_tokens = 11;
+   * @generated from field: double reasoning_tokens = 11;
    */
-  reasoningTokens: bigint;
+  reasoningTokens: number;
 
   /**
    * What calls cost whose price is known, in US dollars.
@@ -199,9 +199,9 @@ export type UsageRecord = Message<"llmgateway.v1.UsageRecord"> & {
   /**
    * Calls that used something and whose price is unknown: `cost_usd` is without them.
    *
-   * @generated from field: uint64 unpriced_calls = 13;
+   * @generated from field: double unpriced_calls = 13;
    */
-  unpricedCalls: bigint;
+  unpricedCalls: number;
 };
 
 /**

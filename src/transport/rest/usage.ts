@@ -56,15 +56,15 @@ function keysOf({ day, key, provider, model }: UsageRecord) {
 
 function countsOf(record: UsageRecord) {
   return {
-    calls: Number(record.calls),
-    failed_calls: Number(record.failedCalls),
-    prompt_tokens: Number(record.promptTokens),
-    completion_tokens: Number(record.completionTokens),
-    cached_prompt_tokens: Number(record.cachedPromptTokens),
-    cache_write_prompt_tokens: Number(record.cacheWritePromptTokens),
-    reasoning_tokens: Number(record.reasoningTokens),
+    calls: record.calls,
+    failed_calls: record.failedCalls,
+    prompt_tokens: record.promptTokens,
+    completion_tokens: record.completionTokens,
+    cached_prompt_tokens: record.cachedPromptTokens,
+    cache_write_prompt_tokens: record.cacheWritePromptTokens,
+    reasoning_tokens: record.reasoningTokens,
     cost_usd: record.costUsd,
-    unpriced_calls: Number(record.unpricedCalls),
+    unpriced_calls: record.unpricedCalls,
   };
 }
 
