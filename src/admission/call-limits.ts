@@ -184,7 +184,7 @@ function moneyOf({ principal }: CallContext, budget: Budget, reserve: Reserve, r
   }
   const limit = budgetLimit(keySubject(principal.name), budget, usd);
   if (limit.amount > limit.capacity) {
-    const hint = bounded ? '' : '; bound its answer by max_output_tokens';
+    const hint = bounded ? '' : '; bound the length of its answer';
     const most = `the budget of ${showUsd(budget.usd)} of the key "${principal.name}"`;
     throw tooMuch(request, `may cost ${showUsd(usd)}: more than ${most}${hint}`, { isPrompt: false });
   }

@@ -145,7 +145,7 @@ describe('a call that could never be let in', () => {
       'may cost more than the whole budget',
       [{ budgets, reserve: { usd: 0.75, bounded: false } }],
       'max_output_tokens',
-      'this call may cost USD 0.75: more than the budget of USD 0.50 of the key "search-team"; bound its answer by max_output_tokens',
+      'this call may cost USD 0.75: more than the budget of USD 0.50 of the key "search-team"; bound the length of its answer',
     ],
   ])('%s', (_, [options, call], field, description) => {
     expect(() => demandOf(options, call)).toThrowError(

@@ -35,8 +35,12 @@ describe.skipIf(withoutRedis)('at 100 calls a second, a Redis', () => {
     await redis.close();
   });
 
-  /** Call for a while; the time that all but one of a hundred calls took. Fails if a call fails. */
+  /**
+   * Call for a while; the time that all but one of a hundred calls took in the gateway, as its log tells: what this process
+   * takes to ask is no matter of limits. Fails if a call fails.
+   */
   async function load(ms: number): Promise<number> {
+    const before = gateway.lines.length;
     const began = performance.now();
     const calls: ReturnType<typeof ask>[] = [];
     while (performance.now() - began < ms) {
@@ -45,8 +49,13 @@ describe.skipIf(withoutRedis)('at 100 calls a second, a Redis', () => {
     }
     const answers = await Promise.all(calls);
     for (const { status, body } of answers) expect([status, body.error]).toEqual([200, undefined]);
-    const times = answers.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
-    return times[Math.ceil(times.length * 0.99) - 1] ?? 0;
+    const times = () =>
+      gateway.lines.slice(before).flatMap(({ msg, duration_ms: took }) => (msg === 'call' ? [took] : []));
+    await expect.poll(() => times().length).toBe(calls.length);
+    const sorted = times()
+      .map(Number)
+      .sort((one, other) => one - other);
+    return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0;
   }
 
   function timesBack(): number {
@@ -83,7 +92,8 @@ describe.skipIf(withoutRedis)('at 100 calls a second, a Redis', () => {
 
   it.each(faults)(
     '%s fails no call, costs a timeout once, and is used again when it is back',
-    { timeout: 30_000 },
+    // Others may keep the machine busy for longer than a timeout.
+    { timeout: 30_000, retry: 2 },
     async (_, fault) => {
       const healthy = await load(1000);
       const back = timesBack();

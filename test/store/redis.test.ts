@@ -32,7 +32,8 @@ describe.skipIf(withoutRedis)('with a real Redis', () => {
   describe('limits in Redis', () => {
     it('give the same answers as in memory, for equal traces', { timeout: 60_000 }, async () => {
       await fc.assert(
-        fc.asyncProperty(trace({ backwards: true }), async (steps) => {
+        // Not backwards: in memory, where clocks do not go back, a bucket that was full once may be forgotten.
+        fc.asyncProperty(trace({ backwards: false }), async (steps) => {
           const clocks = [{ now: SOME_TIME }, { now: SOME_TIME }] as const;
           const inMemory = new MemoryLimits({ leaseMs: LEASE_MS, now: () => clocks[0].now });
           const inRedis = await openRedisLimits(redis.url, { now: () => clocks[1].now });

@@ -71,10 +71,9 @@ describe('budgets in SQLite', () => {
   });
 
   it('are written soon, without being asked to close', async () => {
-    spend(400);
-    await pause(100);
     const other = new SqliteFile(path, log);
-    expect(other.load('key:a/budget')).toMatchObject({ spentNanoUsd: 400 });
+    spend(400);
+    await expect.poll(() => other.load('key:a/budget')).toMatchObject({ spentNanoUsd: 400 });
     other.close();
   });
 
@@ -84,8 +83,8 @@ describe('budgets in SQLite', () => {
     spend(400);
     await pause(150);
     other.exec('COMMIT');
-    await pause(100);
-    expect(other.prepare('SELECT spent_nano_usd FROM budgets').all()).toMatchObject([{ spent_nano_usd: 400 }]);
+    const spent = other.prepare('SELECT spent_nano_usd FROM budgets');
+    await expect.poll(() => spent.all()).toMatchObject([{ spent_nano_usd: 400 }]);
     other.close();
   });
 

@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BufferedUsage, type UsageTable } from '../../src/store/buffered-usage.ts';
@@ -55,8 +54,7 @@ describe('usage that is written to a table', () => {
     const store = new BufferedUsage(table, log);
     store.add(usageRow());
     expect(written).toHaveLength(0);
-    await pause(1100);
-    expect(written).toHaveLength(1);
+    await expect.poll(() => written.length, { timeout: 3000 }).toBe(1);
   });
 
   it('is tried again under the same name, and what comes meanwhile is another batch', async () => {
