@@ -125,7 +125,7 @@ describe.skipIf(withoutRedis)('with a real Redis', () => {
     ['stopped', { begin: () => redis.process.kill('SIGSTOP'), end: () => redis.process.kill('SIGCONT') }],
     [
       'busy for longer than anybody waits',
-      { begin: () => redis.command('CLIENT', 'PAUSE', '900', 'ALL'), end: () => {} },
+      { begin: () => redis.command('CLIENT', 'PAUSE', '2000', 'ALL'), end: () => {} },
     ],
     [
       'made read-only',
