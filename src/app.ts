@@ -7,19 +7,23 @@ import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/co
 import type { Config, JwtConfig } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import { authenticator } from './admission/authenticate.ts';
+import { unpricedTargets } from './admission/budget.ts';
+import { callLimits } from './admission/call-limits.ts';
 import { refuseBroken, warmUpChecks } from './admission/check-request.ts';
 import { downloadKeySet } from './admission/download-key-set.ts';
 import { FailedTries, usualTryLimits } from './admission/failed-tries.ts';
 import { InFlight } from './admission/in-flight.ts';
 import { KeySet } from './admission/key-set.ts';
+import { Leases } from './admission/leases.ts';
 import { createTokens, type Tokens } from './admission/tokens.ts';
+import { usageReports } from './admission/usage-report.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { Guards } from './attempt/guards.ts';
 import { breakerControls } from './attempt/operator.ts';
 import type { CallContext } from './completion.ts';
-import type { LoadedConfig } from './config.ts';
+import { ConfigError, type LoadedConfig } from './config.ts';
 import { type Gateway, paths } from './gateway.ts';
 import { closeUnused, type Keep, type KeptParts, keepParts } from './kept-parts.ts';
 import { HttpClient } from './providers/http.ts';
@@ -34,17 +38,21 @@ import { Catalogue } from './routing/catalogue.ts';
 import { explain } from './routing/explain.ts';
 import { Fleet } from './routing/fleet.ts';
 import { probeHealth, verdictOf } from './routing/health-probe.ts';
+import { needOf } from './routing/need.ts';
 import { Observations } from './routing/observations.ts';
+import { mostTaken } from './routing/reserve.ts';
 import type { Names } from './routing/resolve.ts';
 import { type Resolved, Router } from './routing/router.ts';
 import { describeModels, describeProvider, judgeHealth } from './routing/status.ts';
 import {
   attemptLimits,
+  budgetedKeys,
   callPolicies,
   guardSettings,
   issuerFrom,
   keyFrom,
   kindsByName,
+  limitsFrom,
   listsFrom,
   logLevel,
   milliseconds,
@@ -52,8 +60,11 @@ import {
   providerFrom,
   providerLimits,
   routeFrom,
+  storesFrom,
   totalTime,
 } from './settings.ts';
+import { openStores, type Stores } from './store/open-stores.ts';
+import { dayTeller } from './store/usage.ts';
 import { callWriter } from './telemetry/logger.ts';
 import { CallCounts } from './telemetry/observe.ts';
 import type { DoorDependencies } from './transport/call.ts';
@@ -96,6 +107,10 @@ const DETECTION_AT_START_MS = 500;
 const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
+/** What a process that was killed held of its callers' limits is theirs again after this. */
+const LEASE_MS = 20_000;
+/** A lease outlasts three rounds: one that a store misses is no loss. */
+const LEASE_ROUND_MS = 5_000;
 
 /** What is counted and learnt as long as the process lives, whatever becomes of the configuration: all of it by name. */
 interface Lasting {
@@ -107,6 +122,8 @@ interface Lasting {
   readonly observations: Observations;
   readonly guards: Guards;
   readonly failedTries: FailedTries;
+  readonly stores: Stores;
+  readonly leases: Leases;
 }
 
 /** What one configuration makes. A request runs on one of these from its first line to the last of its answer. */
@@ -129,10 +146,11 @@ interface Current {
 
 /** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
 export async function buildApp(loaded: LoadedConfig, { log, version, load }: AppOptions): Promise<App> {
+  checkBudgets(loaded);
   warmUpChecks();
   trustAuthorities(loaded, log);
-  const lasting = lastingOf(loaded, log, version);
-  const { inFlight, guards } = lasting;
+  const lasting = await lastingOf(loaded, log, version);
+  const { inFlight, guards, leases, stores } = lasting;
   const build = (from: LoadedConfig, before?: Snapshot) =>
     snapshotOf(from, lasting, before, {
       gateway: () => live.current.gateway,
@@ -170,7 +188,12 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     }
     if (snapshot.openMode !== before.openMode) log.info('keys are wanted from now on');
   };
-  const reload: Reload = createReload({ load: load ?? (() => loaded), current: () => live.current.loaded, apply, log });
+  const loadAgain = (): LoadedConfig => {
+    const next = load?.() ?? loaded;
+    checkBudgets(next);
+    return next;
+  };
+  const reload: Reload = createReload({ load: loadAgain, current: () => live.current.loaded, apply, log });
 
   const close = async () => {
     endWatch();
@@ -178,6 +201,8 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     // Each part by the last that has it.
     const all = live.all();
     await Promise.all(all.map(({ parts }, at) => closeUnused(parts, partsOf(all.slice(at + 1)))));
+    leases.close();
+    await stores.close();
   };
   return {
     gateway: newest(() => live.current.gateway),
@@ -204,9 +229,10 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
   };
 }
 
-function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Lasting {
+async function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Promise<Lasting> {
   const { config } = loaded;
   const observations = new Observations();
+  const stores = await openStores(storesFrom(config, LEASE_MS), log);
   return {
     beganAt: performance.now(),
     version,
@@ -221,6 +247,8 @@ function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Lasting 
       clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
     }),
     failedTries: new FailedTries(usualTryLimits),
+    stores,
+    leases: new Leases(stores.limits, LEASE_ROUND_MS),
   };
 }
 
@@ -297,6 +325,7 @@ function newest(current: () => Gateway): Gateway {
     complete: (request, context) => current().complete(request, context),
     embed: (request, context) => current().embed(request, context),
     listModels: (principal) => current().listModels(principal),
+    getUsage: (filter) => current().getUsage(filter),
     explainRoute: (request, asker) => current().explainRoute(request, asker),
     circuitBreakerOf: (provider) => current().circuitBreakerOf(provider),
     resetCircuitBreaker: (provider, model) => current().resetCircuitBreaker(provider, model),
@@ -318,6 +347,28 @@ function listenerSettings(config: Config) {
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
     },
   };
+}
+
+/**
+ * Refuse budgets that could not be kept: of keys that may call where nobody knows what a call costs.
+ *
+ * Throws a ConfigError. It is a matter of the configuration and the catalogue alone: nothing is asked, nothing opened.
+ */
+export function checkBudgets({ config }: LoadedConfig): void {
+  const catalogue = new Catalogue({
+    providers: () => [],
+    models: config.models.map(modelFrom),
+    listOf: listsFrom(config),
+    freshMs: 0,
+    timeoutMs: 0,
+  });
+  // Embeddings have no price of an answer; for completions without one the call itself is refused.
+  const isPriced = (provider: string, model: string) => catalogue.factsOf(provider, model).price?.input !== undefined;
+  const problems = [...unpricedTargets(budgetedKeys(config, isPriced))].map(([name, places]) => ({
+    path: `keys[${config.keys.findIndex((key) => key.name === name)}].budget_usd`,
+    message: `the price is unknown where this key may call: give it in models for ${places.join(', ')}, or leave these out of its models`,
+  }));
+  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 /** A file that cannot be used is no reason to stop: OpenSSL, whose variable it is, takes none either. */
@@ -376,7 +427,7 @@ type Request = CompletionRequest | EmbeddingRequest;
 
 /** The core: names to targets, targets to answers, and what is told of both. */
 function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: Gateway; catalogue: Catalogue } {
-  const { beganAt, version, log, inFlight, counts, observations, guards } = lasting;
+  const { beganAt, version, log, inFlight, counts, observations, guards, stores, leases } = lasting;
   const routes = config.routes.map(routeFrom);
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
@@ -412,13 +463,30 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
     return { ...policyOf(resolved.route, request), targets: router.order(resolved, request, { streaming, admits }) };
   };
 
+  const limits = limitsFrom(config);
+  const demandOf = callLimits({
+    ...limits,
+    reserveFor(request, { principal }) {
+      const resolved = router.resolve(request, principal);
+      if (!(resolved instanceof Promise)) return mostTaken(resolved.targets, needOf(request));
+      return resolved.then(({ targets }) => mostTaken(targets, needOf(request)));
+    },
+  });
+
   const gateway: Gateway = {
+    ...usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now }),
     ...paths({
       counts,
       writeCall: callWriter(log),
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),
+      limits: { store: stores.limits, demandOf, leases },
+      usage: {
+        store: stores.usage,
+        promptTokensOf: (request) => needOf(request).promptTokens,
+        day: dayTeller(Date.now),
+      },
       planFor(request, context) {
         const resolved = router.resolve(request, context.principal);
         return resolved instanceof Promise

@@ -7,6 +7,7 @@ import {
   type Completion,
   type CompletionEvent,
   type CompletionRequest,
+  type Cost,
   type Finished,
   type FinishReason,
   type Media,
@@ -19,6 +20,7 @@ import {
 } from '../gen/llmgateway/v1/completion_pb.ts';
 import { GatewayError } from './errors.ts';
 import type { StopSignal } from './stop.ts';
+import type { Standing } from './store/store.ts';
 
 /** Who calls. */
 export interface Principal {
@@ -32,10 +34,26 @@ export interface Principal {
   readonly admin: boolean;
 }
 
-/** What a call has taken so far. */
+/** What the layers of a call note for those outside of them: the doors, and whoever charges the caller. */
 export interface Account {
   /** Targets that were asked. */
   tries: number;
+  /** How the caller's limits stand with this call; unset: none were looked at. */
+  limits?: readonly Standing[];
+  /** How long until a call that they refused has room; unset: it was let in. */
+  waitMs?: number;
+  /** Whether some other call is charged for this answer: it takes no tokens and no money of the caller. */
+  free?: boolean;
+  /** What the answer has taken so far, as far as it was told. */
+  spent?: { readonly usage: Usage | undefined; readonly cost: Cost | undefined };
+  /** How many characters the answer has so far: what it has taken is mostly told at its end. */
+  characters?: number;
+  /** What usage costs where the answer comes from; undefined: unknown. */
+  costOf?: (usage: Usage) => Cost | undefined;
+  /** Who answered. */
+  answered?: { readonly provider: string; readonly model: string };
+  /** Whether the answer came to its end. */
+  whole?: boolean;
 }
 
 /** What travels with a call beside the request. */

@@ -4,7 +4,10 @@ import type { EmbeddingRequest, EmbeddingResult } from '../gen/llmgateway/v1/emb
 import type { GetHealthResponse } from '../gen/llmgateway/v1/health_service_pb.ts';
 import type { Model, Provider as ProviderMessage } from '../gen/llmgateway/v1/provider_pb.ts';
 import { checkCompletion, checkEmbedding } from './admission/check-request.ts';
+import { type CountUsageOptions, countUsage } from './admission/count-usage.ts';
 import { admit, type InFlight } from './admission/in-flight.ts';
+import { type LimitCallsOptions, limitCalls } from './admission/rate-limit.ts';
+import type { UsageReports } from './admission/usage-report.ts';
 import { deadline } from './attempt/deadline.ts';
 import { type FirstToCommitOptions, firstToCommit } from './attempt/first-to-commit.ts';
 import { heartbeats } from './attempt/heartbeat.ts';
@@ -16,7 +19,7 @@ import type { WriteCall } from './telemetry/logger.ts';
 import { type CallCounts, observe, type Telling } from './telemetry/observe.ts';
 
 /** What the doors see: every one of them calls the same functions. */
-export interface Gateway extends BreakerControls {
+export interface Gateway extends BreakerControls, UsageReports {
   /**
    * Carry out a completion. Throws GatewayErrors only.
    *
@@ -42,28 +45,34 @@ export interface PathParts extends FirstToCommitOptions<CompletionRequest | Embe
   readonly heartbeatMs: number;
   /** The whole time a call may take, in milliseconds. */
   readonly totalMs: (request: CompletionRequest | EmbeddingRequest, context: CallContext) => number;
+  readonly limits: LimitCallsOptions<CompletionRequest | EmbeddingRequest>;
+  readonly usage: CountUsageOptions<CompletionRequest | EmbeddingRequest>;
 }
 
 /**
  * THE path of a call: the layers it meets, in order. Authentication stands before it, at the doors, since it needs no request.
  *
- * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> targets, one after the other, each
- * behind its guard
+ * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> the caller's limits -> count of what
+ * is used -> targets, one after the other, each behind its guard
  */
 export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
-  const { counts, writeCall, inFlight, heartbeatMs, totalMs } = parts;
+  const { counts, writeCall, inFlight, heartbeatMs, totalMs, limits, usage } = parts;
   const complete: Layer[] = [
     observe(tellOfCompletion, counts, writeCall),
     checkCompletion,
     admit(inFlight),
     heartbeats(heartbeatMs),
     deadline<CompletionRequest, CompletionEvent>(totalMs),
+    limitCalls<CompletionRequest, CompletionEvent>(limits),
+    countUsage<CompletionRequest, CompletionEvent>(usage),
   ];
   const embed: Layer<EmbeddingRequest, EmbeddingResult>[] = [
     observe(tellOfEmbedding, counts, writeCall),
     checkEmbedding(),
     admit(inFlight),
     deadline<EmbeddingRequest, EmbeddingResult>(totalMs),
+    limitCalls<EmbeddingRequest, EmbeddingResult>(limits),
+    countUsage<EmbeddingRequest, EmbeddingResult>(usage),
   ];
   return {
     complete: compose(complete, firstToCommit(completions, parts)),

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type App, buildApp } from './app.ts';
+import { type App, buildApp, checkBudgets } from './app.ts';
 import {
   ConfigError,
   type ConfigSources,
@@ -108,7 +108,11 @@ function sourcesOf(file: string | undefined): ConfigSources {
 }
 
 function load(file: string | undefined): LoadedConfig {
-  return orEnd(() => loadConfig(sourcesOf(file)), file);
+  return orEnd(() => {
+    const loaded = loadConfig(sourcesOf(file));
+    checkBudgets(loaded);
+    return loaded;
+  }, file);
 }
 
 /** What is read from a configuration; one that cannot be used ends the process. */

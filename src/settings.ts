@@ -5,7 +5,9 @@ import {
   DropUnsupported,
   type JwtConfig,
   type KeyConfig,
+  LimitBy as LimitByWord,
   type ModelConfig,
+  OnOutage,
   OnRateLimit,
   type ProviderConfig,
   ProviderKind,
@@ -13,6 +15,8 @@ import {
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { KnownKey } from './admission/authenticate.ts';
+import type { Budget, BudgetedKey } from './admission/budget.ts';
+import type { CallLimitsOptions, LimitBy, Tier } from './admission/call-limits.ts';
 import type { KeySet } from './admission/key-set.ts';
 import type { Issuer } from './admission/tokens.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
@@ -26,6 +30,9 @@ import type { AttemptLimits } from './providers/target.ts';
 import type { ConfiguredModel } from './routing/catalogue.ts';
 import { type ListName, listFor } from './routing/published-models.ts';
 import { type Route, routeOf } from './routing/resolve.ts';
+import { fits } from './routing/wildcard.ts';
+import type { StoreSettings } from './store/open-stores.ts';
+import type { OutagePolicy } from './store/outage.ts';
 
 // From the configuration message to the plain arguments that the parts take.
 
@@ -251,4 +258,80 @@ export function callPolicies(config: Config) {
     const hedgeAfterMs = 'n' in request && (request.n ?? 1) > 1 ? undefined : policy.hedgeAfterMs;
     return { ...policy, buffered, hedgeAfterMs };
   };
+}
+
+const limitBys: Readonly<Record<number, LimitBy>> = {
+  [LimitByWord.USER_ID]: 'user_id',
+  [LimitByWord.KEY_AND_USER_ID]: 'key_and_user_id',
+};
+
+/** How much callers may do. */
+export function limitsFrom({ limits, keys }: Config): Omit<CallLimitsOptions, 'reserveFor'> {
+  const tiers = new Map<string, Tier>();
+  for (const { name, capacity = 0, refillPerSecond = 0, tokensPerMinute = 0, maxConcurrent = 0 } of limits?.tiers ??
+    []) {
+    tiers.set(name, { name, capacity, refillPerSecond, tokensPerMinute, maxConcurrent });
+  }
+  const budgets = new Map<string, Budget>();
+  for (const { name, budgetUsd: usd, budgetPeriod } of keys) {
+    if (usd !== undefined) budgets.set(name, { usd, periodMs: milliseconds(budgetPeriod) });
+  }
+  const { requestsPerMinute = 0, requestsPerSecond = 0 } = limits?.global ?? {};
+  return {
+    tiers,
+    limitBy: limitBys[limits?.limitBy ?? 0] ?? 'key',
+    global: { requestsPerMinute, requestsPerSecond },
+    budgets,
+  };
+}
+
+const outagePolicies: Readonly<Record<number, OutagePolicy>> = {
+  [OnOutage.CLOSED]: 'closed',
+  [OnOutage.OPEN]: 'open',
+};
+
+/** Where what is kept between calls is kept. `leaseMs` is how long a call may hold what it does not renew. */
+export function storesFrom({ state }: Config, leaseMs: number): StoreSettings {
+  return {
+    redisUrl: state?.redisUrl ?? '',
+    keyPrefix: state?.keyPrefix ?? '',
+    onOutage: outagePolicies[state?.onOutage ?? 0] ?? 'local',
+    replicas: state?.replicas ?? 1,
+    sqlitePath: state?.sqlitePath ?? '',
+    leaseMs,
+  };
+}
+
+/**
+ * The keys that have a budget, and where the names that they may call lead.
+ *
+ * Names under a wildcard are known only when somebody calls them: calls without a known price are refused then.
+ */
+export function budgetedKeys(
+  { keys, routes, providers }: Config,
+  isPriced: (provider: string, model: string) => boolean,
+): BudgetedKey[] {
+  const defaults = new Map(providers.map(({ name, defaultModel }) => [name, defaultModel]));
+  const named = routes.filter(({ model }) => !model.includes('*'));
+  return keys
+    .filter(({ budgetUsd }) => budgetUsd !== undefined)
+    .map(({ name, models }) => {
+      const targets = named.flatMap((route) =>
+        route.targets.map((target) => {
+          const model = target.model || (defaults.get(target.provider) ?? '');
+          return { asked: route.model, provider: target.provider, model };
+        }),
+      );
+      const permitted = targets.filter(({ asked, provider, model }) => {
+        return models.length === 0 || isNamed(models, [asked, `${provider}/${model}`, model]);
+      });
+      return {
+        name,
+        targets: permitted.map(({ provider, model }) => ({ provider, model, priced: isPriced(provider, model) })),
+      };
+    });
+}
+
+function isNamed(patterns: readonly string[], names: readonly string[]): boolean {
+  return patterns.some((pattern) => names.some((name) => fits(pattern, name)));
 }

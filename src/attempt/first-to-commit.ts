@@ -259,9 +259,10 @@ class Call<Request, Event> {
     return error;
   }
 
-  /** Write into the first and the last event what the gateway knows. */
+  /** Write into the first and the last event what the gateway knows, and note what the answer takes. */
   stamped(event: Event, target: Target): Event {
     const operation = this.#operation;
+    const { account } = this.#context;
     if (operation.isFirst(event)) {
       this.#answered = operation.begin(event, {
         id: operation.idPrefix + newId(),
@@ -270,10 +271,17 @@ class Call<Request, Event> {
         model: target.model,
         createdAt: timestampOf(Date.now()),
       });
+      account.costOf = (usage) => costOf(usage, target.priceOf(this.#answered));
     }
+    const usage = operation.usageOf(event);
     if (operation.isLast(event)) {
-      const cost = costOf(operation.usageOf(event), target.priceOf(this.#answered));
+      const cost = costOf(usage, target.priceOf(this.#answered));
       operation.end(event, { cost, attempts: this.#attempts, durationMs: performance.now() - this.#began });
+      account.spent = { usage, cost };
+    } else if (usage) {
+      account.spent = { usage, cost: undefined };
+    } else {
+      account.characters = (account.characters ?? 0) + operation.charactersOf(event);
     }
     return event;
   }

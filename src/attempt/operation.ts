@@ -39,6 +39,8 @@ export interface Operation<Request, Event> {
   isEmpty(event: Event, before: readonly Event[]): boolean;
   /** About how many characters or bytes it brings. */
   sizeOf(event: Event): number;
+  /** How many characters of the answer it brings. */
+  charactersOf(event: Event): number;
   isFirst(event: Event): boolean;
   isLast(event: Event): boolean;
   /** What has been consumed so far, if the event says. */
@@ -54,6 +56,7 @@ export const completions: Operation<CompletionRequest, CompletionEvent> = {
   commits,
   isEmpty,
   sizeOf,
+  charactersOf,
   isFirst: ({ event }) => event.case === 'started',
   isLast: ({ event }) => event.case === 'finished',
   usageOf: ({ event }) =>
@@ -84,14 +87,22 @@ function isEmpty({ event }: CompletionEvent, before: readonly CompletionEvent[])
 /** What an event weighs that brings no content. */
 const FRAME_SIZE = 100;
 
-function sizeOf({ event }: CompletionEvent): number {
+function charactersOf({ event }: CompletionEvent): number {
   switch (event.case) {
     case 'textDelta':
     case 'reasoningDelta':
     case 'refusalDelta':
-      return FRAME_SIZE + event.value.text.length;
+      return event.value.text.length;
     case 'toolCallDelta':
-      return FRAME_SIZE + event.value.arguments.length;
+      return event.value.arguments.length;
+    default:
+      return 0;
+  }
+}
+
+function sizeOf(completionEvent: CompletionEvent): number {
+  const { event } = completionEvent;
+  switch (event.case) {
     case 'extra':
       return FRAME_SIZE + event.value.json.length;
     case 'mediaDelta': {
@@ -99,7 +110,7 @@ function sizeOf({ event }: CompletionEvent): number {
       return FRAME_SIZE + (source?.case === 'data' ? source.value.byteLength : 0);
     }
     default:
-      return FRAME_SIZE;
+      return FRAME_SIZE + charactersOf(completionEvent);
   }
 }
 
@@ -109,6 +120,7 @@ export const embeddings: Operation<EmbeddingRequest, EmbeddingResult> = {
   commits: () => true,
   isEmpty: () => false,
   sizeOf: () => 0,
+  charactersOf: () => 0,
   isFirst: () => true,
   isLast: () => true,
   usageOf: (result) => result.usage,

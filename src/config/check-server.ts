@@ -3,6 +3,7 @@ import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { ServerConfig, StateConfig, TlsConfig } from '../../gen/llmgateway/v1/config_pb.ts';
+import { parseRedisUrl, redisUrlForms } from '../store/redis-url.ts';
 import type { Findings } from './findings.ts';
 import { show } from './show.ts';
 
@@ -70,11 +71,11 @@ function readPem(file: string, path: string, findings: Findings): Buffer | undef
 export function checkState(state: StateConfig | undefined, findings: Findings): void {
   if (!state) return;
   const { redisUrl, sqlitePath } = state;
-  const url = URL.parse(redisUrl);
-  if (redisUrl !== '' && !(url?.hostname && /^rediss?:$/.test(url.protocol))) {
-    findings.refuse('state.redis_url', 'must be a URL such as redis://localhost:6379/0 or rediss://…');
+  if (redisUrl !== '' && parseRedisUrl(redisUrl) === undefined) {
+    findings.refuse('state.redis_url', `must be a URL such as ${redisUrlForms}`);
   }
   if (sqlitePath === '') return;
+  if (redisUrl !== '') findings.refuse('state.sqlite_path', 'is for a single node: not together with redis_url');
   const shown = findings.shown('state.sqlite_path', sqlitePath);
   if (!existsSync(dirname(sqlitePath))) {
     findings.refuse('state.sqlite_path', `the folder of ${shown} does not exist`);

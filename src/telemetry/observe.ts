@@ -43,9 +43,13 @@ export function observe<Request extends { readonly model: string }, Event>(
           if (told !== undefined) {
             if (told.answering) {
               answering = told.answering;
+              context.account.answered = told.answering;
               firstMs = performance.now() - began;
             }
-            if (told.whole) whole = told.whole;
+            if (told.whole) {
+              whole = told.whole;
+              context.account.whole = true;
+            }
           }
           yield event;
         }

@@ -95,9 +95,7 @@ keys
   tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops
 
 notices
-  routes[].cache: not in effect yet
-  limits: not in effect yet
-  keys[].budget_usd: not in effect yet`,
+  routes[].cache: not in effect yet`,
     );
   });
 

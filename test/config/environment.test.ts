@@ -183,7 +183,11 @@ describe('a wrong variable', () => {
       'OLLAMA_BASE_URL',
       'must be an http or https URL, not "gpu:11434"; did you mean "http://gpu:11434"?',
     ],
-    [{ REDIS_URL: 'localhost:6379' }, 'REDIS_URL', 'must be a URL such as redis://localhost:6379/0 or rediss://…'],
+    [
+      { REDIS_URL: 'localhost:6379' },
+      'REDIS_URL',
+      expect.stringMatching(/^must be a URL such as redis:\/\/localhost:6379\/0, rediss:.*redis\+cluster:/),
+    ],
     [{ DEFAULT_RATE_LIMIT_CAPACITY: 'many' }, 'DEFAULT_RATE_LIMIT_CAPACITY', 'must be a number, not "many"'],
     [
       { DEFAULT_RATE_LIMIT_CAPACITY: '0' },

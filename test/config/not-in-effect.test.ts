@@ -12,6 +12,7 @@ describe('notices', () => {
     `${demo}routes: [{ model: a, strategy: random, targets: [{ provider: demo, weight: 2 }], guarantee: buffered }]`,
     `${demo}routes: [{ model: a, targets: [{ provider: demo }, { provider: ollama }], hedge: { delay: 1s }, retry: { attempts: 2 } }]`,
     'breaker:\ncache: {}\nretry: ~',
+    'limits: { limit_by: user_id }\nstate: { redis_url: "redis://h" }',
   ])('are not given for what is in effect, nor for what is not set: %s', (yaml) => {
     expect(load(yaml).notices).toEqual([]);
   });
@@ -23,8 +24,6 @@ describe('notices', () => {
       {},
       ['routes[].cache: not in effect yet'],
     ],
-    ['', { REDIS_URL: 'redis://h' }, ['REDIS_URL: not in effect yet']],
-    ['', { DEFAULT_RATE_LIMIT_CAPACITY: '5' }, ['DEFAULT_RATE_LIMIT_CAPACITY: not in effect yet']],
   ])('name what is given and not in effect, once: %s with %j', (yaml, environment, notices) => {
     expect(load(yaml, { ...environment }).notices).toEqual(notices);
   });

@@ -78,6 +78,7 @@ describe.each(protocols)('the rpcs for administrators by %s', (_name, transportT
       SetCircuitBreaker: client.setCircuitBreaker({ provider: 'groq' }),
       ExplainRoute: client.explainRoute({}),
       ReloadConfig: client.reloadConfig({}),
+      GetUsage: client.getUsage({}),
     };
     expect(Object.keys(calls).sort()).toEqual(AdminService.methods.map(({ name }) => name).sort());
     for (const [name, call] of Object.entries(calls)) {

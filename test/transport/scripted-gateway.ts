@@ -40,6 +40,7 @@ export function scriptedGateway(parts: Partial<Gateway> = {}): Gateway {
     resetCircuitBreaker: unscripted,
     setCircuitBreaker: unscripted,
     explainRoute: unscripted,
+    getUsage: unscripted,
     ...parts,
   };
 }

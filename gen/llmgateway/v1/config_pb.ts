@@ -995,7 +995,9 @@ export const CacheConfigSchema: GenMessage<CacheConfig> = /*@__PURE__*/
  */
 export type StateConfig = Message<"llmgateway.v1.StateConfig"> & {
   /**
-   * URL of Redis or Valkey. Empty: in memory. Environment: REDIS_URL.
+   * URL of Redis or Valkey: `redis://[[user]:password@]host[:port][/database]`, with TLS `rediss://`; behind sentinels
+   * `redis+sentinel://host:port,host:port/master`, of a cluster `redis+cluster://host:port,host:port`. Empty: in memory.
+   * Environment: REDIS_URL.
    *
    * @generated from field: string redis_url = 1;
    */
@@ -1023,7 +1025,7 @@ export type StateConfig = Message<"llmgateway.v1.StateConfig"> & {
   replicas?: number | undefined;
 
   /**
-   * Path of a SQLite file for budgets and usage of a single node. Empty: in memory.
+   * Path of a SQLite file for budgets and usage of a single node; not together with `redis_url`. Empty: in memory.
    *
    * @generated from field: string sqlite_path = 5;
    */
@@ -1185,14 +1187,15 @@ export type KeyConfig = Message<"llmgateway.v1.KeyConfig"> & {
   models: string[];
 
   /**
-   * The most USD to spend in a period. Unset: no budget.
+   * The most USD that keys of this name spend in a period; one of them may have it for all. Only where the prices of what they may
+   * call are known. Unset: no budget.
    *
    * @generated from field: optional double budget_usd = 5;
    */
   budgetUsd?: number | undefined;
 
   /**
-   * The budget's period. The default value is 30d.
+   * The budget's period; periods follow each other since 1970-01-01 in UTC. The default value is 30d.
    *
    * @generated from field: google.protobuf.Duration budget_period = 6;
    */

@@ -10,7 +10,9 @@ import type { Exchange } from './exchange.ts';
 import { explainedRouteJson } from './explained-route.ts';
 import { isSet, type JsonObject, readText, readWord, wrong } from './fields.ts';
 import { readNativeRequest } from './openai-request.ts';
+import { readQuery } from './query.ts';
 import type { Parameters, Route } from './router.ts';
+import { answerUsage } from './usage.ts';
 
 const BREAKER = '/admin/providers/{provider}/circuit-breaker';
 
@@ -41,6 +43,10 @@ export function adminRoutes(dependencies: DoorDependencies): Route[] {
         const message = `Circuit breaker reset for ${provider}`;
         exchange.answer(200, JSON.stringify({ message, ...(model && { model }) }));
       },
+    },
+    {
+      path: '/admin/usage',
+      get: (exchange) => answerUsage(exchange, gateway),
     },
     {
       path: '/admin/explain-route',
@@ -80,25 +86,6 @@ function answerBreaker(exchange: Exchange, gateway: Gateway, provider: string, m
   if (!top)
     throw new GatewayError('not_found', `no call has gone to the model ${JSON.stringify(model)} of ${provider}`);
   exchange.answer(200, JSON.stringify({ ...breakerJson(top), models: wanted.map(breakerJson) }));
-}
-
-/** A misspelt `?model=` would mean all models: unknown names are refused. */
-function readQuery<Name extends string>(
-  exchange: Exchange,
-  known: readonly Name[],
-): { readonly [Each in Name]?: string } {
-  const query = new URLSearchParams(exchange.query);
-  for (const name of query.keys()) {
-    if (!(known as readonly string[]).includes(name)) {
-      throw wrong(
-        name,
-        `is not a parameter of ${exchange.path}${known.length > 0 ? `, only ${known.join(', ')}` : ''}`,
-      );
-    }
-    if (query.getAll(name).length > 1) throw wrong(name, 'is given more than once');
-    if (query.get(name) === '') throw wrong(name, 'must not be empty');
-  }
-  return Object.fromEntries(query) as { readonly [Each in Name]?: string };
 }
 
 function readHold({ hold, model, ...unknown }: JsonObject): { hold: CircuitHold; model: string } {

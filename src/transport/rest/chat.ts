@@ -44,6 +44,7 @@ async function carryOut(
   const { requestId, address } = exchange;
   const call = openCall({ requestId, principal, address, door: door.name, streaming: chat.stream, log });
   exchange.called = true;
+  exchange.account = call.context.account;
   const events = gateway.complete(chat.request, call.context);
   if (chat.stream) {
     const options = { joining: door.joinFrames, stallMs: writeStallMs, nameOf: chat.nameOf };

@@ -60,6 +60,7 @@ export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependen
     const { requestId, address } = exchange;
     const call = openCall({ requestId, principal, address, door: 'openai', streaming: false, log });
     exchange.called = true;
+    exchange.account = call.context.account;
     exchange.whenLeft(() => call.leave());
     try {
       const result = await only(gateway.embed(request, call.context));

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Account } from '../../completion.ts';
 import { requestIdOf } from '../call.ts';
+import { limitHeaders } from '../limit-headers.ts';
 
 /** The two ways in which REST paths word their answers: `/v1` as OpenAI does, everything else in the gateway's own way. */
 export type Family = 'openai' | 'native';
@@ -36,6 +38,8 @@ export class Exchange {
   left = false;
   /** Whether the gateway was called: from then on it keeps the account. */
   called = false;
+  /** Of the call, once there is one. */
+  account: Account | undefined;
   requestId: string;
   readonly #startedAt = performance.now();
   readonly #writeStallMs: number;
@@ -94,6 +98,7 @@ export class Exchange {
     const seconds = this.elapsedSeconds();
     const headers: Headers = { 'x-request-id': this.requestId, 'x-process-time': seconds.toFixed(6) };
     if (this.family === 'openai') headers['openai-processing-ms'] = Math.round(seconds * 1000);
+    if (this.account) Object.assign(headers, limitHeaders(this.account));
     return more ? Object.assign(headers, more) : headers;
   }
 

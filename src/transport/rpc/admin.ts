@@ -16,6 +16,7 @@ export function adminService({ gateway, reload }: DoorDependencies): ServiceImpl
     setCircuitBreaker: ({ provider, model, hold }) => ({
       circuitBreaker: gateway.setCircuitBreaker(provider, model, hold),
     }),
+    getUsage: (request) => gateway.getUsage(request),
     explainRoute: ({ request = create(CompletionRequestSchema) }, context) =>
       gateway.explainRoute(request, { principal: principalOf(context), streaming: false }),
     reloadConfig: () => reload(),

@@ -2,6 +2,7 @@ import { type ContextValues, createContextKey, type HandlerContext } from '@conn
 import type { CallOptions } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import type { Principal } from '../../completion.ts';
 import { type DoorDependencies, type OpenCall, openCall, requestIdOf } from '../call.ts';
+import { limitHeaders } from '../limit-headers.ts';
 
 /** What is known of a call before its message is read. */
 export interface Arrival {
@@ -34,17 +35,25 @@ export function principalOf(context: HandlerContext): Principal {
   return principal;
 }
 
+/** A call of the core that an rpc has begun. */
+export interface BegunCall extends OpenCall {
+  /** Say in the headers how the caller's limits stand. To be called before anything is sent; `end` does it, too. */
+  tellLimits(): void;
+  /** For the `finally` of whoever reads the call. */
+  end(): void;
+}
+
 /**
  * Begin a call of the core for an rpc, from its metadata and the options in its message.
  *
- * The call is left when the caller is. `end` is for the `finally` of whoever reads the call.
+ * The call is left when the caller is.
  */
 export function beginCall(
   context: HandlerContext,
   options: CallOptions | undefined,
   { log }: DoorDependencies,
   streaming: boolean,
-): OpenCall & { end(): void } {
+): BegunCall {
   const principal = principalOf(context);
   const requestId = requestIdOf(
     context.requestHeader.get('x-request-id'),
@@ -60,5 +69,19 @@ export function beginCall(
   const leave = () => call.leave();
   if (left.aborted) leave();
   else left.addEventListener('abort', leave);
-  return { ...call, end: () => left.removeEventListener('abort', leave) };
+  let told = false;
+  const tellLimits = () => {
+    if (told) return;
+    told = true;
+    const headers = limitHeaders(call.context.account);
+    for (const name in headers) context.responseHeader.set(name, String(headers[name]));
+  };
+  return {
+    ...call,
+    tellLimits,
+    end() {
+      left.removeEventListener('abort', leave);
+      tellLimits();
+    },
+  };
 }

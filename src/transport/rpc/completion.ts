@@ -30,6 +30,7 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
       const call = beginCall(context, request.options, dependencies, true);
       try {
         for await (const event of gateway.complete(request, call.context)) {
+          call.tellLimits();
           if (event.event.case === 'started') {
             tellOrigin(context, event.event.value);
             context.responseHeader.set('x-gateway-attempts', String(call.context.account.tries));

@@ -98,6 +98,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       resetCircuitBreaker: unscripted,
       setCircuitBreaker: unscripted,
       explainRoute: unscripted,
+      getUsage: unscripted,
       ...gateway,
     },
     authenticate: () => ({ name: 'anonymous', tier: 'default', models: [], admin: true }),
