@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { type App, buildApp } from '../../src/app.ts';
 import { loadConfig } from '../../src/config.ts';
-import type { ConfigFile, TestGateway } from './gateway.ts';
+import { bareEnvironment, type ConfigFile, type TestGateway } from './gateway.ts';
 
 /** A gateway whose configuration file a test rewrites. */
 export interface ReloadableGateway extends TestGateway {
@@ -24,7 +24,7 @@ export async function startReloadable(config: ConfigFile): Promise<ReloadableGat
     writeFileSync(file, typeof next === 'string' ? next : JSON.stringify({ ...next, server }, null, 1));
   };
   write(config);
-  const load = () => loadConfig({ file, environment: { ENABLE_OLLAMA: 'false' } });
+  const load = () => loadConfig({ file, environment: bareEnvironment });
   const lines: Record<string, unknown>[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => lines.push(JSON.parse(line)) });
   const app = await buildApp(load(), { log, version: '0.0.0-test', load });
