@@ -32,7 +32,7 @@ describe('waiting', () => {
     scripted.upstream.script(() => {});
     const began = performance.now();
     const outcomes = await Promise.all(
-      scripted.doors.all.map(async (door) => ({ door, ...(await door.ask({ model: 'both' })) })),
+      scripted.doors.all.map(async (door) => ({ door, ...(await door.ask({ model: 'both', fallback: false })) })),
     );
     const tookMs = performance.now() - began;
     for (const { door, failure } of outcomes) {
