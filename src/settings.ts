@@ -111,8 +111,8 @@ export function providerFrom(
     headers,
     dropUnsupported: dropUnsupported === DropUnsupported.DROP ? 'drop' : 'error',
     connectTimeoutMs: perhaps(timeouts?.connect) ?? connectTimeoutMs,
-    // 0: no limit. HTTP/1.1 carries one call at a time on a connection.
-    maxConnections: limits?.maxConcurrent || undefined,
+    // 0: no limit. HTTP/1.1 carries one call at a time on a connection; one more is for the question which models there are.
+    maxConnections: limits?.maxConcurrent ? limits.maxConcurrent + 1 : undefined,
     proxies,
   };
 }
