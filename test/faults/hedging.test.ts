@@ -175,8 +175,8 @@ describe('a hedge', () => {
 
   it('does not mix answers, whoever wins', async () => {
     const { doors } = await start();
-    const stuttering = (name: string) => async (exchange: Exchange) => {
-      await pause(DELAY_MS * (0.5 + 2 * Math.random()));
+    const stuttering = (name: string, longestMs: number) => async (exchange: Exchange) => {
+      await pause(longestMs * Math.random());
       for (let word = 0; word < 5; word++) {
         await exchange.event(chunk({ content: `${name}${word} ` }));
         await pause(5);
@@ -184,8 +184,8 @@ describe('a hedge', () => {
       await exchange.event(chunk({}, 'stop'));
       exchange.done();
     };
-    first.script(stuttering('a'));
-    second.script(stuttering('b'));
+    first.script(stuttering('a', 6 * DELAY_MS));
+    second.script(stuttering('b', DELAY_MS));
     const { ask } = doors.named('openai stream');
     const texts = await Promise.all(
       Array.from({ length: 60 }, async (_, call) => (await ask({ model: `hedged-${call}` })).told.text),
