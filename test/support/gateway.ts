@@ -22,7 +22,10 @@ export type ConfigFile = Record<string, unknown>;
  * Nothing of this machine leaks in: no keys, no Ollama that happens to run. And tests make more calls than a caller without a key
  * may; those that are about limits unset the variable.
  */
-export const bareEnvironment: Record<string, string> = { ENABLE_OLLAMA: 'false', DEFAULT_RATE_LIMIT_CAPACITY: '1000000' };
+export const bareEnvironment: Record<string, string> = {
+  ENABLE_OLLAMA: 'false',
+  DEFAULT_RATE_LIMIT_CAPACITY: '1000000',
+};
 
 function withFreePort(config: ConfigFile): ConfigFile {
   const server = { host: '127.0.0.1', port: 0, ...(config.server as object | undefined) };
