@@ -7,6 +7,8 @@ export interface ProviderNames {
   /** Host of its URL; undefined: it is within the gateway. */
   readonly address: string | undefined;
   readonly port: number | undefined;
+  /** Scheme, host and port of its URL. */
+  readonly origin: string | undefined;
   /** Whether it is sent the ids of traces. */
   readonly tracePropagated: boolean;
 }
@@ -17,8 +19,12 @@ export interface TargetLabels extends ProviderNames {
   readonly model: string;
 }
 
-const unknown: ProviderNames = { system: OTHER, address: undefined, port: undefined, tracePropagated: false };
-const nobody: TargetLabels = { ...unknown, provider: OTHER, model: OTHER };
+/** A provider that is within the gateway, or gone from the configuration. */
+export function namesWithin(system: string): ProviderNames {
+  return { system, address: undefined, port: undefined, origin: undefined, tracePropagated: false };
+}
+
+const nobody: TargetLabels = { ...namesWithin(OTHER), provider: OTHER, model: OTHER };
 /** Targets whose names are remembered; with more, names are put together anew each time. */
 const MOST_REMEMBERED = 4000;
 

@@ -92,7 +92,7 @@ export function usageOf(promptTokens: number, completionTokens: number, more: Pa
 
 /** Names of three providers, of which models that begin with `m` are known. */
 export function targetNames(): TargetNames {
-  const near = { address: '127.0.0.1', port: 9, tracePropagated: true };
+  const near = { address: '127.0.0.1', port: 9, origin: 'http://127.0.0.1:9', tracePropagated: true };
   const providers = new Map([
     ['groq', { system: 'groq', ...near }],
     ['gemini', { system: 'gcp.gemini', ...near }],
