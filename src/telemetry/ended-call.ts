@@ -13,6 +13,8 @@ export interface EndedCall {
   readonly context: CallContext;
   /** The caller's word for the model. */
   readonly asked: string;
+  /** For whom the caller says that it is. */
+  readonly user: string;
   /** Who answered; undefined: nobody. */
   readonly provider: string | undefined;
   readonly model: string | undefined;

@@ -51,6 +51,7 @@ export function endedCall(told: ToldCall = {}): EndedCall {
     operation: 'chat',
     context,
     asked: 'a-model',
+    user: '',
     provider: provider || undefined,
     model: provider ? model : undefined,
     outcome: outcomeOf(told.reason),

@@ -102,14 +102,14 @@ export class Exchange {
     return more ? Object.assign(headers, more) : headers;
   }
 
-  /** Answer with a JSON text, head and body in one write. */
+  /** Answer with a text, JSON unless `more` says otherwise, head and body in one write. */
   answer(status: number, body: string, more?: Headers): void {
     const { request, response } = this;
     if (this.left) return;
     const headers = this.headers(more);
     const size = Buffer.byteLength(body);
     if (status !== 204) {
-      headers['content-type'] = 'application/json';
+      headers['content-type'] ??= 'application/json';
       headers['content-length'] = size;
     }
     response.writeHead(status, headers);
