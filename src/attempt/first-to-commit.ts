@@ -219,6 +219,7 @@ class Call<Request, Event> {
         return undefined;
       }
       const trial = this.#begin(at, seat, true);
+      this.#context.notes?.hedged(trial.log);
       begun(trial, at);
       return trial;
     }

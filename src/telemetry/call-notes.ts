@@ -48,6 +48,7 @@ export class CallNotes {
   readonly attempts: AttemptNotes[] = [];
   /** Undefined: nobody traces this call. */
   readonly trace: CallTrace | undefined;
+  #hedges: Set<Attempt> | undefined;
 
   constructor(arrivedAt: number, trace?: CallTrace) {
     this.arrivedAt = arrivedAt;
@@ -62,8 +63,15 @@ export class CallNotes {
     this.trace?.routed(decision, sinceAt, now);
   }
 
+  /** An attempt that is about to begin is made because an earlier one is slow. */
+  hedged(log: Attempt): void {
+    this.#hedges ??= new Set();
+    this.#hedges.add(log);
+  }
+
   /** An attempt begins; its account is `log`. */
-  attempt(log: Attempt, streaming: boolean, hedged = false): AttemptNotes {
+  attempt(log: Attempt, streaming: boolean): AttemptNotes {
+    const hedged = this.#hedges?.has(log) ?? false;
     const notes = new AttemptNotes(log, streaming, hedged, this.trace?.attempt(log));
     this.attempts.push(notes);
     return notes;

@@ -45,6 +45,7 @@ export function endedCall(told: ToldCall = {}): EndedCall {
     signal: new Stop(),
     deadline: Number.POSITIVE_INFINITY,
     ends: [],
+    account: { tries: attempts.length },
     log: pino({ enabled: false }),
   };
   return {
@@ -80,7 +81,8 @@ function noteAttempt(notes: CallNotes, told: ToldAttempt, streaming: boolean): v
     ...(told.usage && { usage: told.usage }),
   };
   if (told.reason === 'cancelled') log.outcome = AttemptOutcome.CANCELLED;
-  const attempt = notes.attempt(log, streaming, told.hedged);
+  if (told.hedged) notes.hedged(log);
+  const attempt = notes.attempt(log, streaming);
   for (const ms of told.contentsMs ?? []) attempt.content(attempt.beganAt + ms);
   attempt.end(undefined);
 }
