@@ -1,5 +1,6 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
 import { type EndedCall, phasesOf } from './ended-call.ts';
 
@@ -45,6 +46,8 @@ export interface TriedLine {
   readonly model: string;
   /** `ok`, `cancelled`, `skipped`, or a word of the error table. */
   readonly outcome: string;
+  /** Why it was skipped: a word of the error table. */
+  readonly skipped?: string | undefined;
   readonly ms: number;
   readonly upstream_id?: string | undefined;
   readonly usage?: UsageLine | undefined;
@@ -82,7 +85,7 @@ export function lineOf(call: EndedCall): CallLine {
     model: call.model,
     cache: notes.cache,
     outcome: call.reason ?? 'ok',
-    attempts: attempts.length,
+    attempts: triesIn(attempts),
     tried: attempts.length === 0 ? undefined : attempts.map(tried),
     first_ms: call.firstMs === undefined ? undefined : rounded(call.firstMs),
     duration_ms: rounded(call.durationMs),
@@ -100,17 +103,17 @@ function tried({ provider, model, outcome, reason, duration, providerRequestId, 
   return {
     provider,
     model,
-    outcome: outcome === AttemptOutcome.SUCCEEDED ? 'ok' : reason || (silently[outcome] ?? 'internal'),
+    outcome: outcomes[outcome] ?? reason,
+    skipped: outcome === AttemptOutcome.SKIPPED ? reason : undefined,
     ms: duration ? rounded(durationMs(duration)) : 0,
     upstream_id: providerRequestId || undefined,
     usage: usageLine(usage),
   };
 }
 
-const silently: Readonly<Record<AttemptOutcome, string>> = {
+const outcomes: Readonly<Record<number, string>> = {
   [AttemptOutcome.UNSPECIFIED]: 'skipped',
   [AttemptOutcome.SUCCEEDED]: 'ok',
-  [AttemptOutcome.FAILED]: 'internal',
   [AttemptOutcome.SKIPPED]: 'skipped',
   [AttemptOutcome.CANCELLED]: 'cancelled',
 };

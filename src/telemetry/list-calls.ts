@@ -99,14 +99,14 @@ const outcomes: Readonly<Record<string, AttemptOutcome>> = {
   skipped: AttemptOutcome.SKIPPED,
 };
 
-function attemptOf({ provider, model, outcome, ms, upstream_id = '', usage }: TriedLine): Attempt {
+function attemptOf({ provider, model, outcome, skipped, ms, upstream_id = '', usage }: TriedLine): Attempt {
   const known = outcomes[outcome];
   return {
     $typeName: 'llmgateway.v1.Attempt',
     provider,
     model,
     outcome: known ?? AttemptOutcome.FAILED,
-    reason: known === undefined ? outcome : '',
+    reason: skipped ?? (known === undefined ? outcome : ''),
     duration: durationOf(ms),
     providerRequestId: upstream_id,
     ...(usage && { usage: usageOf(usage) }),

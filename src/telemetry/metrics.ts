@@ -290,16 +290,17 @@ export const instruments = {
     kind: 'counter',
     name: 'gateway.circuit.transitions',
     unit: '{transition}',
-    description: 'Changes of circuit breakers, by the new state.',
+    description: 'Changes of circuit breakers, by the new state: closed, half_open or open.',
     labels: [PROVIDER, MODEL, 'gateway.circuit.to'],
     written: 'call',
   },
-  circuitRejected: {
+  skipped: {
     kind: 'counter',
-    name: 'gateway.circuit.rejected',
+    name: 'gateway.attempts.skipped',
     unit: '{attempt}',
-    description: 'Attempts that were not made because a circuit breaker was open.',
-    labels: [PROVIDER, MODEL],
+    description:
+      'Attempts that were not made: circuit_open (a breaker or an operator), rate_limited (a limit on the provider) or unsupported.',
+    labels: [PROVIDER, MODEL, 'gateway.skip.reason'],
     written: 'call',
   },
   budgetUsed: {
@@ -356,14 +357,6 @@ export const instruments = {
     name: 'gateway.log.dropped',
     unit: '{line}',
     description: 'Lines of the log that were dropped because nobody read them.',
-    labels: [],
-    written: 'read',
-  },
-  spansLost: {
-    kind: 'counter',
-    name: 'gateway.spans.lost',
-    unit: '{span}',
-    description: 'Spans that were dropped because the collector took none.',
     labels: [],
     written: 'read',
   },

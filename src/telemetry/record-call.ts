@@ -1,10 +1,16 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
-import type { Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { AttemptNotes } from './call-notes.ts';
 import { type CallSink, type EndedCall, outcomeOfAttempt, phasesOf } from './ended-call.ts';
 import type { Metrics } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
 import type { Windows } from './windows.ts';
+
+/** Why an attempt was not made, by the word of the error table in its account. */
+const skipReasons: Readonly<Record<string, string>> = {
+  no_provider_available: 'circuit_open',
+  provider_rate_limited: 'rate_limited',
+};
 
 /** The labels of a call that nobody answered. */
 const nobody = { provider: '', model: '', system: '' };
@@ -18,6 +24,7 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   const limited = metrics.counter('limited');
   const shed = metrics.counter('shed');
   const attempts = metrics.counter('attempts');
+  const skipped = metrics.counter('skipped');
   const retries = metrics.counter('retries');
   const hedges = metrics.counter('hedges');
   const cost = metrics.counter('cost');
@@ -53,7 +60,10 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
       costUsd: call.costUsd,
       cached,
     });
-    for (const [at, attempt] of notes.attempts.entries()) countAttempt(call, attempt, at, minute);
+    for (const attempt of call.attempts) if (attempt.outcome === AttemptOutcome.SKIPPED) countSkipped(attempt);
+    for (const [at, attempt] of notes.attempts.entries()) {
+      if (attempt.log.outcome !== AttemptOutcome.SKIPPED) countAttempt(call, attempt, at, minute);
+    }
     countAnswer(call, cached === true);
   };
 
@@ -90,6 +100,11 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     }
     if (call.costUsd === undefined) unpriced.at(provider, model).add();
     else cost.at(provider, model).add(call.costUsd);
+  }
+
+  function countSkipped(attempt: Attempt): void {
+    const { provider, model } = names.of(attempt.provider, attempt.model);
+    skipped.at(provider, model, skipReasons[attempt.reason] ?? 'unsupported').add();
   }
 
   function countAttempt(call: EndedCall, notes: AttemptNotes, at: number, minute: number): void {
