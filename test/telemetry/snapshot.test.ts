@@ -97,9 +97,13 @@ describe('the standing of the process', () => {
   });
 
   it('takes what a timer has to wait anyway for no delay', async () => {
-    const standing = watch();
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(standing.loopDelay.meanMs).toBeLessThan(15);
+    // On a machine that has much to do timers are late indeed: once they are not is enough.
+    const meanMs = async () => {
+      const standing = watch();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return standing.loopDelay.meanMs;
+    };
+    await expect.poll(meanMs, { timeout: 10_000 }).toBeLessThan(10);
   });
 
   it('is read by the metrics', () => {
