@@ -9,10 +9,15 @@ export interface SessionTimeouts {
   readonly requestTimeoutMs: number;
   /** For the next request, when none is being answered. */
   readonly idleTimeoutMs: number;
+  /** How long it may go on using the session, a tenth more or less. */
+  readonly maxAgeMs: number;
 }
 
 /**
- * Close sessions that ask for nothing and refuse requests that never end.
+ * Close sessions that ask for nothing and those that are old, and refuse requests that never end.
+ *
+ * An old one is told to go away (GOAWAY): what is being answered on it is answered. Not all at the same time, since they may all
+ * have come at the same time, when another replica went.
  *
  * Node's `headersTimeout` and `requestTimeout` know HTTP/1 only.
  */
@@ -28,7 +33,12 @@ export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeo
       if (streams === 0 && !session.closed) idle = setTimeout(() => session.close(), timeouts.idleTimeoutMs);
     });
   });
-  session.once('close', () => clearTimeout(idle));
+  const ageMs = timeouts.maxAgeMs * (0.9 + 0.2 * Math.random());
+  const age = Number.isFinite(ageMs) ? setTimeout(() => session.close(), ageMs) : undefined;
+  session.once('close', () => {
+    clearTimeout(idle);
+    clearTimeout(age);
+  });
 }
 
 function awaitBody(stream: ServerHttp2Stream, timeoutMs: number): void {

@@ -11,6 +11,8 @@ export interface ServerLimits {
   readonly requestTimeoutMs: number;
   /** For the next request on a connection. */
   readonly idleTimeoutMs: number;
+  /** For all requests on an HTTP/2 connection, a tenth more or less. */
+  readonly maxAgeMs: number;
   /** Request line and headers together. */
   readonly maxHeaderBytes: number;
   /** Requests at once on an HTTP/2 connection. */
@@ -23,6 +25,7 @@ export const defaultLimits: ServerLimits = {
   headerTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   idleTimeoutMs: 65_000,
+  maxAgeMs: Number.POSITIVE_INFINITY,
   maxHeaderBytes: 16_384,
   maxConcurrentStreams: 100,
 };
