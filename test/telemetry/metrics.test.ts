@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { Exposition } from '../../src/telemetry/exposition.ts';
 import { type Instrument, instruments, Metrics } from '../../src/telemetry/metrics.ts';
 import { Counter, Family, Histogram } from '../../src/telemetry/series.ts';
+import { filledMetrics } from './filled-metrics.ts';
 import { readExposition, total } from './read-exposition.ts';
 
 const all: [string, Instrument][] = Object.entries(instruments);
@@ -82,28 +83,9 @@ describe('the series of a metric', () => {
   });
 });
 
-function filled(): Metrics {
-  const metrics = new Metrics();
-  for (const [key, { kind, labels }] of Object.entries(instruments) as [keyof typeof instruments, Instrument][]) {
-    const values = labels.map((label, at) => `${label} ${at}`);
-    if (kind === 'gauge') metrics.read(key as 'active', () => [[values, 1.5]]);
-    else if (kind === 'counter')
-      metrics
-        .counter(key as 'requests')
-        .at(...values)
-        .add(3);
-    else
-      metrics
-        .histogram(key as 'phases')
-        .at(...values)
-        .record(0.3);
-  }
-  return metrics;
-}
-
 describe('the exposition', () => {
   it('has every metric, its unit and its labels, in the words of Prometheus', async () => {
-    const text = await new Exposition(filled(), '1.2.3').text();
+    const text = await new Exposition(filledMetrics(), '1.2.3').text();
     const samples = readExposition(text);
     for (const [, { kind, name, labels }] of all) {
       const base = name.replaceAll('.', '_');
@@ -146,7 +128,7 @@ describe('the exposition', () => {
   });
 
   it('goes on without a value that cannot be read', async () => {
-    const metrics = filled();
+    const metrics = filledMetrics();
     metrics.read('redisUp', () => {
       throw new Error('no');
     });
@@ -157,7 +139,7 @@ describe('the exposition', () => {
 
   it('is served on a port of its own, where one is wanted', async () => {
     const port = await freePort();
-    const exposition = new Exposition(filled(), '0');
+    const exposition = new Exposition(filledMetrics(), '0');
     await exposition.serve({ host: '127.0.0.1', port });
     const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
     expect(readExposition(await answer.text()).length).toBeGreaterThan(100);
@@ -169,7 +151,7 @@ describe('the exposition', () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const { port } = taken.address() as AddressInfo;
-    const exposition = new Exposition(filled(), '0');
+    const exposition = new Exposition(filledMetrics(), '0');
     await expect(exposition.serve({ host: '127.0.0.1', port })).rejects.toThrow('EADDRINUSE');
     await exposition.close();
     taken.close();
