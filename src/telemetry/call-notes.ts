@@ -63,6 +63,24 @@ export class CallNotes {
     this.trace?.routed(decision, sinceAt, now);
   }
 
+  /** The response cache was asked; `sinceAt` is when somebody began to ask it. */
+  askedCache(result: CacheResult, sinceAt: number): void {
+    const now = performance.now();
+    this.cache = result;
+    this.cacheMs += now - sinceAt;
+    this.trace?.cached(result, sinceAt, now);
+  }
+
+  /** It was waited for, from `sinceAt` on, before the first attempt: later waits are part of trying again. */
+  waited(sinceAt: number): void {
+    if (this.attempts.length === 0) this.queueMs += performance.now() - sinceAt;
+  }
+
+  /** The request is read and understood: now the call begins. */
+  understood(): void {
+    this.readMs = performance.now() - this.arrivedAt - this.authMs;
+  }
+
   /** An attempt that is about to begin is made because an earlier one is slow. */
   hedged(log: Attempt): void {
     this.#hedges ??= new Set();

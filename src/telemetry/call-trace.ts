@@ -10,10 +10,16 @@ export interface RouteDecision {
   /** The configured name that `model` led to; undefined: it is none. */
   readonly route: string | undefined;
   readonly strategy: string;
-  /** The targets in the order in which they will be tried, as `provider/model`. */
-  readonly targets: readonly string[];
-  /** Those left out, each with the reason, as `provider/model: reason`. */
-  readonly leftOut?: readonly string[];
+  /** The targets in the order in which they will be tried. */
+  readonly targets: readonly TargetName[];
+  /** Those left out, each with the reason; kept only where somebody traces the call. */
+  readonly leftOut?: readonly (readonly [target: TargetName, why: string])[] | undefined;
+}
+
+/** A target, as far as its name goes. */
+export interface TargetName {
+  readonly provider: { readonly name: string };
+  readonly model: string;
 }
 
 /** The trace of one call. */

@@ -10,7 +10,14 @@ import {
 } from '@opentelemetry/api';
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { GatewayError } from '../errors.ts';
-import type { AttemptTrace, RouteDecision, ServerTrace, SpanAttributes, UpstreamTrace } from './call-trace.ts';
+import type {
+  AttemptTrace,
+  RouteDecision,
+  ServerTrace,
+  SpanAttributes,
+  TargetName,
+  UpstreamTrace,
+} from './call-trace.ts';
 import type { TargetLabels, TargetNames } from './target-names.ts';
 import { traceHeaders } from './trace-context.ts';
 
@@ -63,8 +70,9 @@ export class SampledCall implements ServerTrace {
     const attributes = {
       'gateway.route': route,
       'gateway.strategy': strategy,
-      'gateway.targets': [...targets],
-      ...(leftOut.length > 0 && { 'gateway.targets.left_out': [...leftOut] }),
+      'gateway.targets': targets.map(inWords),
+      'gateway.targets.left_out':
+        leftOut.length > 0 ? leftOut.map(([target, why]) => `${inWords(target)}: ${why}`) : undefined,
     };
     this.#stretch('gateway.route', attributes, fromAt, toAt);
   }
@@ -205,6 +213,10 @@ class SampledUpstream implements UpstreamTrace {
     else if (failure instanceof GatewayError) fail(this.#span, failure.reason);
     this.#span.end();
   }
+}
+
+function inWords({ provider, model }: TargetName): string {
+  return `${provider.name}/${model}`;
 }
 
 /** That the caller left is nobody's failure. */

@@ -35,7 +35,7 @@ describe('the line of a call', () => {
       user: 'someone',
       cache: 'miss',
     });
-    call.notes.decision = { route: 'fast', strategy: 'failover', targets: ['groq/m1', 'gemini/m2'] };
+    call.notes.decision = { route: 'fast', strategy: 'failover', targets: [] };
     expect(JSON.parse(JSON.stringify(lineOf(call)))).toMatchObject({
       request_id: 'id-1',
       door: 'openai',

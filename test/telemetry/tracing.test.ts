@@ -53,6 +53,10 @@ async function startTracing({
   return { receiver, tracing, begin, lines };
 }
 
+function target(name: string, model: string) {
+  return { provider: { name }, model };
+}
+
 function openLog(provider: string, model: string): Attempt {
   return {
     $typeName: 'llmgateway.v1.Attempt',
@@ -76,7 +80,12 @@ describe('a trace', () => {
     const notes = new CallNotes(performance.now(), trace);
     trace.describe('chat', { 'gen_ai.request.temperature': 0.5, 'gen_ai.request.top_p': undefined });
     notes.routed(
-      { route: 'fast', strategy: 'failover', targets: ['private/a', 'gemini/b'], leftOut: ['groq/c: circuit_open'] },
+      {
+        route: 'fast',
+        strategy: 'failover',
+        targets: [target('private', 'a'), target('gemini', 'b')],
+        leftOut: [[target('groq', 'c'), 'circuit_open']],
+      },
       performance.now(),
     );
 
