@@ -1,7 +1,7 @@
 import { diag } from '@opentelemetry/api';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources';
-import { MetricSource } from './metric-data.ts';
+import { MetricSource, type MoreMetrics } from './metric-data.ts';
 import type { Metrics } from './metrics.ts';
 
 // Loaded when somebody asks for metrics first: it brings 20 MB of OpenTelemetry's SDK.
@@ -11,8 +11,8 @@ export const EXPOSITION_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Where Prometheus may come, beside our own port. */
 export interface ScrapePort {
-  readonly host: string | undefined;
-  readonly port: number | undefined;
+  readonly host?: string;
+  readonly port: number;
 }
 
 /** Metrics as Prometheus reads them. */
@@ -21,13 +21,14 @@ export class Exposition {
   readonly #serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
   #exporter: PrometheusExporter | undefined;
 
-  constructor(metrics: Metrics, version: string) {
+  /** `others` counts what is not ours. */
+  constructor(metrics: Metrics, version: string, others?: MoreMetrics) {
     const own = resourceFromAttributes({ 'service.name': 'llm-gateway', 'service.version': version });
     // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before.
     const resource = defaultResource()
       .merge(own)
       .merge(detectResources({ detectors: [envDetector] }));
-    this.#source = new MetricSource(metrics, resource, version);
+    this.#source = new MetricSource(metrics, resource, version, others);
   }
 
   async text(): Promise<string> {
@@ -40,7 +41,7 @@ export class Exposition {
   async serve({ host, port }: ScrapePort): Promise<void> {
     const exporter = new PrometheusExporter({
       ...(host !== undefined && { host }),
-      ...(port !== undefined && { port }),
+      port,
       withoutScopeInfo: true,
       preventServerStart: true,
     });

@@ -8,9 +8,15 @@ import {
   type MetricData,
   type MetricProducer,
   type Histogram as OpenTelemetryHistogram,
+  type ScopeMetrics,
 } from '@opentelemetry/sdk-metrics';
 import { type Instrument, instruments, type MetricKey, type Metrics } from './metrics.ts';
 import { type Histogram, type LabelValues, OVERFLOW_LABEL } from './series.ts';
+
+/** Where more is counted. */
+export interface MoreMetrics {
+  metrics(): Promise<readonly ScopeMetrics[]>;
+}
 
 /**
  * Tells OpenTelemetry's exporters what the gateway has counted.
@@ -23,11 +29,13 @@ export class MetricSource implements MetricProducer {
   readonly #metrics: Metrics;
   readonly #resource: Resource;
   readonly #version: string;
+  readonly #others: MoreMetrics | undefined;
 
-  constructor(metrics: Metrics, resource: Resource, version: string) {
+  constructor(metrics: Metrics, resource: Resource, version: string, others?: MoreMetrics) {
     this.#metrics = metrics;
     this.#resource = resource;
     this.#version = version;
+    this.#others = others;
   }
 
   async collect(): Promise<CollectionResult> {
@@ -44,7 +52,8 @@ export class MetricSource implements MetricProducer {
       }
     });
     const scope = { name: 'llm-gateway', version: this.#version };
-    return { resourceMetrics: { resource: this.#resource, scopeMetrics: [{ scope, metrics }] }, errors };
+    const more = (await this.#others?.metrics()) ?? [];
+    return { resourceMetrics: { resource: this.#resource, scopeMetrics: [{ scope, metrics }, ...more] }, errors };
   }
 }
 

@@ -85,8 +85,9 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   /** What the caller got, by who gave it. */
   function countAnswer(call: EndedCall, cached: boolean): void {
     const { operation, outcome, reason = '', usage, context, durationMs: tookMs, firstMs } = call;
-    const { provider, model, system } =
-      call.provider === undefined ? nobody : names.of(call.provider, call.model ?? '');
+    // What was asked of the provider: the model that answers may be called otherwise.
+    const asked = call.notes.attempts.findLast(({ succeeded }) => succeeded)?.log.model ?? call.model ?? '';
+    const { provider, model, system } = call.provider === undefined ? nobody : names.of(call.provider, asked);
     serverDuration.at(operation, system, provider, model, reason).record(tookMs / 1000);
     if (outcome !== 'ok') return;
     if (context.streaming && firstMs !== undefined) {

@@ -35,13 +35,19 @@ const MOST_REMEMBERED = 4000;
  */
 export class TargetNames {
   readonly #providers: ReadonlyMap<string, ProviderNames>;
-  readonly #isKnown: (provider: string, model: string) => boolean;
+  #isKnown: (provider: string, model: string) => boolean;
   readonly #known = new Map<string, Map<string, TargetLabels>>();
   #remembered = 0;
 
   constructor(providers: ReadonlyMap<string, ProviderNames>, isKnown: (provider: string, model: string) => boolean) {
     this.#providers = providers;
     this.#isKnown = isKnown;
+  }
+
+  /** Take more models for known. */
+  alsoKnow(isKnown: (provider: string, model: string) => boolean): void {
+    const before = this.#isKnown;
+    this.#isKnown = (provider, model) => before(provider, model) || isKnown(provider, model);
   }
 
   of(provider: string, model: string): TargetLabels {
