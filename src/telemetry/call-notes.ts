@@ -76,6 +76,11 @@ export class CallNotes {
     if (this.attempts.length === 0) this.queueMs += performance.now() - sinceAt;
   }
 
+  /** It is known who calls. */
+  authenticated(): void {
+    this.authMs = performance.now() - this.arrivedAt;
+  }
+
   /** The request is read and understood: now the call begins. */
   understood(): void {
     this.readMs = performance.now() - this.arrivedAt - this.authMs;

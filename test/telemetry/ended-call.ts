@@ -40,6 +40,7 @@ export function endedCall(told: ToldCall = {}): EndedCall {
   const context: CallContext = {
     requestId: told.requestId ?? 'call-1',
     principal: { name: told.key ?? 'anonymous', tier, models: [], admin: false },
+    address: '127.0.0.1',
     streaming,
     door,
     signal: new Stop(),

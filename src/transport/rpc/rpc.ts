@@ -31,6 +31,9 @@ const keyless: ReadonlySet<string> = new Set([HealthService.typeName, Health.typ
 /** Services of which every rpc needs admin rights. */
 const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
+/** Services that are asked again and again by machines, and say nothing of calls. */
+const quiet: ReadonlySet<string> = new Set([HealthService, ...protocols].map(({ typeName }) => typeName));
+
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
   const { addressOf, log, bodyLimitBytes, writeStallMs } = dependencies;
@@ -43,6 +46,8 @@ export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
     log,
     writeStallMs,
     readMaxBytes: bodyLimitBytes,
+    requests: dependencies.requests,
+    isTraced: (service) => !quiet.has(service),
     requestGate: createGate(dependencies, {
       needsNoKey: ({ parent }) => keyless.has(parent.typeName),
       needsAdmin: ({ parent }) => forAdmins.has(parent.typeName),

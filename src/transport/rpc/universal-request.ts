@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
+import { Code, ConnectError, type ContextValues, createContextValues } from '@connectrpc/connect';
 import type { UniversalServerRequest } from '@connectrpc/connect/protocol';
+import { type RpcAccount, setAccount } from './account.ts';
 import { addressKey, leftKey } from './arrival.ts';
 
 /** A timer set for longer fires at once: such a deadline is none, and the configured ones are shorter anyway. */
@@ -13,7 +14,14 @@ const deadlines: Record<string, Record<string, number>> = {
 };
 
 /** A request as connect-es reads it, from a caller at `address`. `left` aborts when the connection is lost before the answer is written whole. */
-export function universalRequest(request: IncomingMessage, address: string, left: AbortSignal): UniversalServerRequest {
+export function universalRequest(
+  request: IncomingMessage,
+  address: string,
+  left: AbortSignal,
+  account: RpcAccount | undefined,
+): UniversalServerRequest & { readonly contextValues: ContextValues } {
+  const contextValues = createContextValues().set(leftKey, left).set(addressKey, address);
+  if (account) setAccount(contextValues, account);
   return {
     httpVersion: request.httpVersion,
     method: request.method ?? '',
@@ -22,7 +30,7 @@ export function universalRequest(request: IncomingMessage, address: string, left
     header: headersOf(request),
     body: bodyOf(request),
     signal: left,
-    contextValues: createContextValues().set(leftKey, left).set(addressKey, address),
+    contextValues,
   };
 }
 
