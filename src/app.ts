@@ -57,16 +57,22 @@ import {
   logLevel,
   milliseconds,
   modelFrom,
+  namesModel,
   providerFrom,
   providerLimits,
+  providerNames,
   routeFrom,
   storesFrom,
+  strategyName,
   totalTime,
 } from './settings.ts';
 import { openStores, type Stores } from './store/open-stores.ts';
 import { dayTeller } from './store/usage.ts';
-import { callWriter } from './telemetry/logger.ts';
+import type { TargetName } from './telemetry/call-trace.ts';
+import type { Insight } from './telemetry/insight.ts';
 import { CallCounts } from './telemetry/observe.ts';
+import { countCircuits, readGateway } from './telemetry/read-gateway.ts';
+import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import type { DoorDependencies } from './transport/call.ts';
 import { addressReader } from './transport/client-address.ts';
 import { createHandler } from './transport/handler.ts';
@@ -99,6 +105,8 @@ export interface AppOptions {
   readonly version: string;
   /** Loads the configuration again, for a reload; throws a ConfigError. The default is the one that the gateway was built with. */
   readonly load?: (() => LoadedConfig) | undefined;
+  /** How many lines of the log were lost because nobody read them. */
+  readonly droppedLines?: () => number;
 }
 
 /** The start does not wait longer than this to learn whether an Ollama answers. */
@@ -124,6 +132,7 @@ interface Lasting {
   readonly failedTries: FailedTries;
   readonly stores: Stores;
   readonly leases: Leases;
+  readonly telemetry: Telemetry;
 }
 
 /** What one configuration makes. A request runs on one of these from its first line to the last of its answer. */
@@ -142,19 +151,40 @@ interface Snapshot {
 interface Current {
   readonly gateway: () => Gateway;
   readonly reload: DoorDependencies['reload'];
+  readonly insight: Insight;
 }
 
 /** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
-export async function buildApp(loaded: LoadedConfig, { log, version, load }: AppOptions): Promise<App> {
+export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promise<App> {
+  const { log, version, load, droppedLines = () => 0 } = options;
   checkBudgets(loaded);
   warmUpChecks();
   trustAuthorities(loaded, log);
-  const lasting = await lastingOf(loaded, log, version);
+  const telemetry = await startTelemetry({
+    log,
+    version,
+    settings: () => live.current.loaded.config.telemetry,
+    ...loaded.telemetry,
+  });
+  const lasting = await lastingOf(loaded, log, version, telemetry);
   const { inFlight, guards, leases, stores } = lasting;
+  const told = {
+    providers: () => live.current.gateway.listProviders(),
+    circuitsOf: (provider: string) => live.current.gateway.circuitBreakerOf(provider).models,
+    activeCalls: () => inFlight.count,
+    connections: () => server.connections(),
+    droppedLines,
+  };
+  const insight = telemetry.insight({
+    ...told,
+    providers: () => live.current.fleet.serving().map(({ name }) => name),
+  });
+  readGateway(telemetry.metrics, telemetry.names, told);
   const build = (from: LoadedConfig, before?: Snapshot) =>
     snapshotOf(from, lasting, before, {
       gateway: () => live.current.gateway,
       reload: () => reloadFor(reload, 'an administrator'),
+      insight,
     });
   const live: Replaceable<Snapshot> = new Replaceable(build(loaded), (old, inUse) => {
     closeUnused(old.parts, partsOf(inUse)).catch((error: unknown) => {
@@ -170,6 +200,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     },
     log,
   });
+  nameTargets(telemetry, live);
   await live.current.fleet.detect(DETECTION_AT_START_MS);
   let endWatch = watchProviders(live);
 
@@ -182,6 +213,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     const level = logLevel(next);
     if (level !== logLevel(before.loaded)) log.level = level;
     live.replace(snapshot);
+    nameTargets(telemetry, live);
     if (!isDeepStrictEqual(next.config.healthProbe, before.loaded.config.healthProbe)) {
       endWatch();
       endWatch = watchProviders(live);
@@ -203,6 +235,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     await Promise.all(all.map(({ parts }, at) => closeUnused(parts, partsOf(all.slice(at + 1)))));
     leases.close();
     await stores.close();
+    await telemetry.close();
   };
   return {
     gateway: newest(() => live.current.gateway),
@@ -229,7 +262,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
   };
 }
 
-async function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Promise<Lasting> {
+async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, telemetry: Telemetry): Promise<Lasting> {
   const { config } = loaded;
   const observations = new Observations();
   const stores = await openStores(storesFrom(config, LEASE_MS), log);
@@ -245,11 +278,25 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Pr
       limitsOf: providerLimits(config),
       recordOf: (provider, model) => observations.attemptsAt(provider, model),
       clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
+      onChange: countCircuits(telemetry.metrics, telemetry.windows, telemetry.names),
     }),
     failedTries: new FailedTries(usualTryLimits),
     stores,
     leases: new Leases(stores.limits, LEASE_ROUND_MS),
+    telemetry,
   };
+}
+
+/** Name providers and models in metrics and traces as the configuration does that is in use. */
+function nameTargets({ names }: Telemetry, live: Replaceable<Snapshot>): void {
+  const { config } = live.current.loaded;
+  const isConfigured = namesModel(config);
+  names.configure(providerNames(config), (name, model) => {
+    if (isConfigured(name, model)) return true;
+    const { fleet, catalogue } = live.current;
+    const provider = fleet.serving().find((each) => each.name === name);
+    return provider !== undefined && catalogue.has(provider, model);
+  });
 }
 
 function maxInFlight({ config }: LoadedConfig): number {
@@ -302,6 +349,8 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
       writeStallMs: WRITE_STALL_MS,
       draining: () => inFlight.draining,
       reload: current.reload,
+      requests: lasting.telemetry.requests,
+      insight: current.insight,
     };
     const handler = createHandler(
       { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },
@@ -345,6 +394,7 @@ function listenerSettings(config: Config) {
       requestTimeoutMs: milliseconds(server?.requestTimeout),
       firstByteTimeoutMs: milliseconds(server?.headerTimeout),
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+      ...(server?.maxConnectionAge && { maxAgeMs: milliseconds(server.maxConnectionAge) }),
     },
   };
 }
@@ -427,7 +477,7 @@ type Request = CompletionRequest | EmbeddingRequest;
 
 /** The core: names to targets, targets to answers, and what is told of both. */
 function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: Gateway; catalogue: Catalogue } {
-  const { beganAt, version, log, inFlight, counts, observations, guards, stores, leases } = lasting;
+  const { beganAt, version, inFlight, counts, observations, guards, stores, leases, telemetry } = lasting;
   const routes = config.routes.map(routeFrom);
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
@@ -458,9 +508,14 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
   });
   const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
   const policyOf = callPolicies(config);
-  const planOf = (resolved: Resolved, request: Request, { streaming }: CallContext): Plan => {
+  const planOf = (resolved: Resolved, request: Request, { streaming, notes }: CallContext, sinceAt: number): Plan => {
     const admits = (target: Target) => guardOf(target).refusal() === undefined;
-    return { ...policyOf(resolved.route, request), targets: router.order(resolved, request, { streaming, admits }) };
+    const leftOut: [TargetName, string][] | undefined = notes?.trace?.sampled ? [] : undefined;
+    const leaveOut = leftOut && ((target: TargetName, why: string) => leftOut.push([target, why]));
+    const targets = router.order(resolved, request, { streaming, admits, ...(leaveOut && { leaveOut }) });
+    const { route, strategy } = resolved;
+    notes?.routed({ route: route?.model, strategy: strategyName(strategy), targets, leftOut }, sinceAt);
+    return { ...policyOf(route, request), targets };
   };
 
   const limits = limitsFrom(config);
@@ -477,7 +532,8 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
     ...usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now }),
     ...paths({
       counts,
-      writeCall: callWriter(log),
+      sinks: telemetry.sinks,
+      keepsContent: config.telemetry?.logPrompts ?? false,
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),
@@ -488,10 +544,11 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
         day: dayTeller(Date.now),
       },
       planFor(request, context) {
+        const sinceAt = performance.now();
         const resolved = router.resolve(request, context.principal);
         return resolved instanceof Promise
-          ? resolved.then((known) => planOf(known, request, context))
-          : planOf(resolved, request, context);
+          ? resolved.then((known) => planOf(known, request, context, sinceAt))
+          : planOf(resolved, request, context, sinceAt);
       },
       guardOf,
       random: Math.random,

@@ -1,9 +1,14 @@
 import pino, { type Logger } from 'pino';
 import { BatchedOutput } from './batched-output.ts';
+import { lineOf } from './call-line.ts';
+import type { CallSink } from './ended-call.ts';
+import type { RecentCalls } from './recent-calls.ts';
 
 /** The process's log, and how to see it out before the process ends. */
 export interface Log {
   readonly logger: Logger;
+  /** How many lines were dropped since the start, because nobody read them. */
+  dropped(): number;
   /** Write what is still held back; resolves once that is done, or cannot be. */
   flush(): Promise<void>;
 }
@@ -20,23 +25,23 @@ export function openLog(level: string): Log {
     },
     output,
   );
-  return { logger, flush: () => output.flush() };
+  return { logger, dropped: () => output.lost, flush: () => output.flush() };
 }
 
-/** Writes the line of a call that is over. */
-export type WriteCall = (level: 'info' | 'error', line: object) => void;
-
 /**
- * Write the lines of calls to a log, in its form.
+ * Write the lines of calls to a log in its form, and keep the last ones.
  *
  * They are made by JSON.stringify, once a call, since pino's own way of putting a line together costs five times as much.
  */
-export function callWriter(logger: Logger): WriteCall {
+export function logCalls(logger: Logger, recent: RecentCalls): CallSink {
   const stream = (logger as unknown as Record<symbol, { write(text: string): void }>)[pino.symbols.streamSym];
   const time = isoTime();
-  return (level, line) => {
+  return (call) => {
+    const json = JSON.stringify(lineOf(call));
+    recent.add(json, Date.now());
+    const level = call.reason === 'internal' ? 'error' : 'info';
     if (!logger.isLevelEnabled(level)) return;
-    stream?.write(`{"level":"${level}"${time()},${JSON.stringify(line).slice(1, -1)},"msg":"call"}\n`);
+    stream?.write(`{"level":"${level}"${time()},${json.slice(1, -1)},"msg":"call"}\n`);
   };
 }
 

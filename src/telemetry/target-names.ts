@@ -34,20 +34,20 @@ const MOST_REMEMBERED = 4000;
  * Prometheus keeps each name that it has seen. A caller must not be able to make up new ones.
  */
 export class TargetNames {
-  readonly #providers: ReadonlyMap<string, ProviderNames>;
-  #isKnown: (provider: string, model: string) => boolean;
+  #providers: ReadonlyMap<string, ProviderNames> = new Map();
+  #isKnown: (provider: string, model: string) => boolean = () => false;
   readonly #known = new Map<string, Map<string, TargetLabels>>();
   #remembered = 0;
 
-  constructor(providers: ReadonlyMap<string, ProviderNames>, isKnown: (provider: string, model: string) => boolean) {
+  /** Take these providers for those that there are, and for known the models that `isKnown` knows. */
+  configure(
+    providers: ReadonlyMap<string, ProviderNames>,
+    isKnown: (provider: string, model: string) => boolean,
+  ): void {
     this.#providers = providers;
     this.#isKnown = isKnown;
-  }
-
-  /** Take more models for known. */
-  alsoKnow(isKnown: (provider: string, model: string) => boolean): void {
-    const before = this.#isKnown;
-    this.#isKnown = (provider, model) => before(provider, model) || isKnown(provider, model);
+    this.#known.clear();
+    this.#remembered = 0;
   }
 
   of(provider: string, model: string): TargetLabels {

@@ -31,7 +31,7 @@ export interface TracingOptions {
   readonly version: string;
   readonly names: TargetNames;
   /** Whether the caller's trace is continued. If not, it is only linked to. */
-  readonly trustIncoming: boolean;
+  readonly trustsIncoming: () => boolean;
   readonly log: Logger;
 }
 
@@ -46,11 +46,11 @@ export class Tracing implements RequestTracer {
   readonly #tracer: Tracer;
   readonly #ownMetrics = new OwnMetrics();
   readonly #names: TargetNames;
-  readonly #trustIncoming: boolean;
+  readonly #trustsIncoming: () => boolean;
 
-  constructor({ version, names, trustIncoming, log }: TracingOptions) {
+  constructor({ version, names, trustsIncoming, log }: TracingOptions) {
     this.#names = names;
-    this.#trustIncoming = trustIncoming;
+    this.#trustsIncoming = trustsIncoming;
     this.#sdk = new NodeSDK({
       resource: defaultResource().merge(
         resourceFromAttributes({ 'service.name': 'llm-gateway', 'service.version': version }),
@@ -70,7 +70,7 @@ export class Tracing implements RequestTracer {
   begin({ name, attributes, header }: TracedRequest): ServerTrace {
     const caller = readTraceParent(header);
     const parent = caller && spanContextOf(caller);
-    const continued = parent !== undefined && this.#trustIncoming;
+    const continued = parent !== undefined && this.#trustsIncoming();
     const links: Link[] = parent && !continued ? [{ context: parent }] : [];
     const options = { kind: SpanKind.SERVER, attributes: { ...attributes } as Record<string, string>, links };
     const within = continued ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT;

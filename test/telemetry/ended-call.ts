@@ -102,5 +102,7 @@ export function targetNames(): TargetNames {
     ['gemini', { system: 'gcp.gemini', ...near }],
     ['mine', { system: 'mine', ...near }],
   ]);
-  return new TargetNames(providers, (_provider, model) => model.startsWith('m'));
+  const names = new TargetNames();
+  names.configure(providers, (_provider, model) => model.startsWith('m'));
+  return names;
 }

@@ -11,7 +11,8 @@ import { type OtlpReceiver, startOtlpReceiver, treeOf } from './otlp-receiver.ts
 const caller = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
 
 const at = { address: 'api.example', port: 443, origin: 'https://api.example' };
-const names = new TargetNames(
+const names = new TargetNames();
+names.configure(
   new Map([
     ['gemini', { system: 'gcp.gemini', tracePropagated: true, ...at }],
     ['private', { system: 'private', tracePropagated: false, ...at }],
@@ -42,7 +43,7 @@ async function startTracing({
   });
   const lines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => lines.push(line) });
-  const tracing = new Tracing({ version: '1', names, trustIncoming, log });
+  const tracing = new Tracing({ version: '1', names, trustsIncoming: () => trustIncoming, log });
   running.push(tracing, receiver);
   const begin = (traceparent?: string) =>
     tracing.begin({
