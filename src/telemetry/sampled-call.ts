@@ -45,7 +45,10 @@ export class SampledCall implements ServerTrace {
   #operation = 'chat';
   #request: SpanAttributes = {};
   #attempts = 0;
-  #fault: string | undefined;
+  /** Whether there is a call that has not told how it ended. */
+  #calling = false;
+  /** When the request was over, while its call was not. */
+  #overAt: number | undefined;
 
   constructor(tracer: Tracer, names: TargetNames, span: Span) {
     this.#making = { tracer, names, offsetMs: Date.now() - performance.now() };
@@ -64,6 +67,7 @@ export class SampledCall implements ServerTrace {
   describe(operation: string, attributes: SpanAttributes): void {
     this.#operation = operation;
     this.#request = attributes;
+    this.#calling = true;
   }
 
   routed({ route, strategy, targets, leftOut = [] }: RouteDecision, fromAt: number, toAt: number): void {
@@ -113,13 +117,17 @@ export class SampledCall implements ServerTrace {
 
   finished(attributes: SpanAttributes, fault: string | undefined): void {
     this.#span.setAttributes(given(attributes));
-    this.#fault = fault;
+    this.#calling = false;
+    fail(this.#span, fault);
+    if (this.#overAt !== undefined) this.#span.end(this.#overAt);
   }
 
   end(attributes: SpanAttributes, fault: string | undefined): void {
     this.#span.setAttributes(given(attributes));
-    fail(this.#span, fault ?? this.#fault);
-    this.#span.end();
+    fail(this.#span, fault);
+    // The connection of a caller who leaves is gone before the call has come to its end: the span waits for what that tells.
+    if (this.#calling) this.#overAt = performance.now() + this.#making.offsetMs;
+    else this.#span.end();
   }
 
   /** A span of something that is over. */
