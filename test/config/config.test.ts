@@ -81,7 +81,7 @@ describe('defaults', () => {
   it('are filled in without a file', () => {
     const { config, ...rest } = loadConfig({ environment: {} });
     expect(toJson(ConfigSchema, config, { useProtoFieldName: true })).toEqual(defaults);
-    expect(rest).toEqual({ ollama: 'detect', network: { noProxy: [] }, notices: [] });
+    expect(rest).toEqual({ ollama: 'detect', network: { noProxy: [] }, telemetry: { traces: false }, notices: [] });
   });
 
   it.each(['', '# nothing\n', '---\n', '{}', 'server:\nproviders: ~\nroutes: null\n', '\ufeff'])(

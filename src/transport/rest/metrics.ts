@@ -1,10 +1,9 @@
 import { type Insight, MOST_MINUTES, WINDOW_MINUTES } from '../../telemetry/insight.ts';
 import { KEPT_CALLS } from '../../telemetry/recent-calls.ts';
 import { preferredType } from '../accept.ts';
-import { requireAdmin } from '../admin-rights.ts';
 import { callRecordJson } from './call-record-json.ts';
+import { wrong } from './fields.ts';
 import { metricsJson } from './metrics-json.ts';
-import { countIn, queryOf } from './query.ts';
 import type { Route } from './router.ts';
 
 /** What Prometheus reads. */
@@ -16,14 +15,14 @@ export function insightRoutes(insight: Insight): Route[] {
   return [
     {
       path: '/metrics',
-      async get(exchange, principal) {
-        requireAdmin(principal);
+      admin: true,
+      async get(exchange) {
         const preferred = preferredType(exchange.header('accept'), types) ?? 'application/json';
         if (preferred !== 'application/json') {
           exchange.answer(200, await insight.exposition(), { 'content-type': EXPOSITION_TYPE });
           return;
         }
-        const query = queryOf(exchange);
+        const query = new URLSearchParams(exchange.query);
         const minutes = countIn(query, 'window_minutes', MOST_MINUTES) ?? WINDOW_MINUTES;
         const snapshot = insight.snapshot(minutes, query.get('provider') || undefined);
         exchange.answer(200, JSON.stringify(metricsJson(snapshot)));
@@ -31,9 +30,9 @@ export function insightRoutes(insight: Insight): Route[] {
     },
     {
       path: '/admin/calls',
-      get(exchange, principal) {
-        requireAdmin(principal);
-        const query = queryOf(exchange);
+      admin: true,
+      get(exchange) {
+        const query = new URLSearchParams(exchange.query);
         const text = (name: string) => query.get(name) ?? '';
         const pageSize = countIn(query, 'limit', KEPT_CALLS);
         const { calls, nextPageToken } = insight.calls({
@@ -52,4 +51,13 @@ export function insightRoutes(insight: Insight): Route[] {
       },
     },
   ];
+}
+
+/** A whole number of a query, within bounds; undefined: it is not given. */
+function countIn(query: URLSearchParams, name: string, most: number): number | undefined {
+  const text = query.get(name);
+  if (text === null || text === '') return undefined;
+  const count = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (count >= 1 && count <= most) return count;
+  throw wrong(name, `must be a whole number from 1 to ${most}, not ${JSON.stringify(text)}`);
 }

@@ -19,17 +19,3 @@ export function readQuery<Name extends string>(
   }
   return Object.fromEntries(query) as { readonly [Each in Name]?: string };
 }
-
-/** The query of a request. What it has beside what is asked for does not matter. */
-export function queryOf(exchange: Exchange): URLSearchParams {
-  return new URLSearchParams(exchange.query);
-}
-
-/** A whole number of a query, within bounds; undefined: it is not given. */
-export function countIn(query: URLSearchParams, name: string, most: number): number | undefined {
-  const text = query.get(name);
-  if (text === null || text === '') return undefined;
-  const count = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (count >= 1 && count <= most) return count;
-  throw wrong(name, `must be a whole number from 1 to ${most}, not ${JSON.stringify(text)}`);
-}

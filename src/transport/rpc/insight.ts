@@ -1,11 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { durationMs } from '@bufbuild/protobuf/wkt';
-import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { ServiceImpl } from '@connectrpc/connect';
 import type { AdminService } from '../../../gen/llmgateway/v1/admin_service_pb.ts';
 import { GatewayError } from '../../errors.ts';
 import { type Insight, WINDOW_MINUTES } from '../../telemetry/insight.ts';
-import { requireAdmin } from '../admin-rights.ts';
-import { principalOf } from './arrival.ts';
 
 /** What is told of the gateway by rpc. */
 export type InsightMethods = Pick<ServiceImpl<typeof AdminService>, 'getMetrics' | 'watchMetrics' | 'listCalls'>;
@@ -19,34 +17,25 @@ const LOOK_MS = 200;
 /** Metrics, and the calls that ended last, by rpc. */
 export function insightMethods(insight: Insight, draining: () => boolean): InsightMethods {
   return {
-    getMetrics({ windowMinutes = WINDOW_MINUTES, provider }, context) {
-      admit(context);
+    getMetrics({ windowMinutes = WINDOW_MINUTES, provider }) {
       return { metrics: insight.snapshot(windowMinutes, provider || undefined) };
     },
 
-    async *watchMetrics({ windowMinutes = WINDOW_MINUTES, provider, interval }, context) {
-      admit(context);
+    async *watchMetrics({ windowMinutes = WINDOW_MINUTES, provider, interval }, { signal }) {
       const intervalMs = interval ? durationMs(interval) : INTERVAL_MS;
       checkInterval(intervalMs);
       while (!draining()) {
         yield { metrics: insight.snapshot(windowMinutes, provider || undefined) };
         const until = performance.now() + intervalMs;
         for (let left = intervalMs; left > 0 && !draining(); left = until - performance.now()) {
-          await pause(Math.min(left, LOOK_MS), undefined, { signal: context.signal, ref: false });
+          await pause(Math.min(left, LOOK_MS), undefined, { signal, ref: false });
         }
       }
       throw new GatewayError('draining', 'the gateway is shutting down');
     },
 
-    listCalls(request, context) {
-      admit(context);
-      return insight.calls(request);
-    },
+    listCalls: (request) => insight.calls(request),
   };
-}
-
-function admit(context: HandlerContext): void {
-  requireAdmin(principalOf(context));
 }
 
 function checkInterval(intervalMs: number): void {
