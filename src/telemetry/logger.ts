@@ -1,4 +1,4 @@
-import pino, { type Logger } from 'pino';
+import pino, { type Logger, type LoggerOptions } from 'pino';
 import { BatchedOutput } from './batched-output.ts';
 import { lineOf } from './call-line.ts';
 import type { CallSink } from './ended-call.ts';
@@ -13,19 +13,63 @@ export interface Log {
   flush(): Promise<void>;
 }
 
+/**
+ * The fields that lines may have, beside those of calls, which are in call-line.ts.
+ *
+ * What is not named here is withheld: a key or a prompt that somebody hands to the log by mistake does not get out.
+ */
+export const loggedFields: ReadonlySet<string> = new Set([
+  'address',
+  'complaint',
+  'err',
+  'error',
+  'file',
+  'in_flight',
+  'method',
+  'model',
+  'outcome',
+  'path',
+  'port',
+  'provider',
+  'providers',
+  'request_id',
+  'rpc',
+  'version',
+  'why',
+]);
+
 /** Open the log: JSON lines on standard output. No line holds a key, a prompt or an answer. */
 export function openLog(level: string): Log {
   const output = new BatchedOutput(1);
-  const logger = pino(
-    {
-      level,
-      base: null,
-      timestamp: isoTime(),
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    output,
-  );
+  const logger = pino(logOptions(level), output);
   return { logger, dropped: () => output.lost, flush: () => output.flush() };
+}
+
+/** How pino writes the log. */
+export function logOptions(level: string): LoggerOptions {
+  return {
+    level,
+    base: null,
+    timestamp: isoTime(),
+    formatters: { level: (label) => ({ level: label }), log: onlyLoggedFields },
+    serializers: { err: (error: unknown) => plainError(error) },
+  };
+}
+
+function onlyLoggedFields(line: Record<string, unknown>): Record<string, unknown> {
+  const names = Object.keys(line);
+  if (names.every((name) => loggedFields.has(name))) return line;
+  const shown = Object.fromEntries(Object.entries(line).filter(([name]) => loggedFields.has(name)));
+  return { ...shown, withheld: names.filter((name) => !loggedFields.has(name)) };
+}
+
+/** An error without what libraries hang on it: requests with their headers, above all. */
+function plainError(error: unknown, depth = 0): object {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, stack } = error;
+  const code = 'code' in error && typeof error.code === 'string' ? { code: error.code } : {};
+  const cause = error.cause === undefined || depth === 5 ? {} : { cause: plainError(error.cause, depth + 1) };
+  return { type: name, message, ...code, stack, ...cause };
 }
 
 /**
