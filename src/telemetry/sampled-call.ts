@@ -25,8 +25,13 @@ import { traceHeaders } from './trace-context.ts';
 interface Making {
   readonly tracer: Tracer;
   readonly names: TargetNames;
-  /** From the clock of `performance.now()` to milliseconds since 1970. */
+  /** From the clock of `performance.now()` to milliseconds since 1970; one for all spans, so that their order is kept. */
   readonly offsetMs: number;
+}
+
+/** Now, as spans have it. */
+function nowIn({ offsetMs }: Making): number {
+  return performance.now() + offsetMs;
 }
 
 /**
@@ -50,8 +55,8 @@ export class SampledCall implements ServerTrace {
   /** When the request was over, while its call was not. */
   #overAt: number | undefined;
 
-  constructor(tracer: Tracer, names: TargetNames, span: Span) {
-    this.#making = { tracer, names, offsetMs: Date.now() - performance.now() };
+  constructor(tracer: Tracer, names: TargetNames, span: Span, offsetMs: number) {
+    this.#making = { tracer, names, offsetMs };
     this.#span = span;
     this.#within = trace.setSpan(ROOT_CONTEXT, span);
   }
@@ -94,6 +99,7 @@ export class SampledCall implements ServerTrace {
       `${this.#operation} ${model}`,
       {
         kind: SpanKind.CLIENT,
+        startTime: nowIn(this.#making),
         attributes: given({
           'gen_ai.operation.name': this.#operation,
           'gen_ai.provider.name': target.system,
@@ -126,8 +132,8 @@ export class SampledCall implements ServerTrace {
     this.#span.setAttributes(given(attributes));
     fail(this.#span, fault);
     // The connection of a caller who leaves is gone before the call has come to its end: the span waits for what that tells.
-    if (this.#calling) this.#overAt = performance.now() + this.#making.offsetMs;
-    else this.#span.end();
+    if (this.#calling) this.#overAt = nowIn(this.#making);
+    else this.#span.end(nowIn(this.#making));
   }
 
   /** A span of something that is over. */
@@ -157,6 +163,7 @@ class SampledAttempt implements AttemptTrace {
       method,
       {
         kind: SpanKind.CLIENT,
+        startTime: nowIn(this.#making),
         attributes: given({
           'http.request.method': method,
           'server.address': address,
@@ -167,7 +174,7 @@ class SampledAttempt implements AttemptTrace {
       },
       trace.setSpan(ROOT_CONTEXT, this.#span),
     );
-    return new SampledUpstream(span, this.#target.tracePropagated);
+    return new SampledUpstream(this.#making, span, this.#target.tracePropagated);
   }
 
   end(log: Attempt, failure: unknown, firstChunkMs: number | undefined): void {
@@ -186,17 +193,19 @@ class SampledAttempt implements AttemptTrace {
     );
     if (outcome === AttemptOutcome.CANCELLED) leave(this.#span);
     else fail(this.#span, reason || undefined);
-    this.#span.end();
+    this.#span.end(nowIn(this.#making));
     this.#ended();
   }
 }
 
 class SampledUpstream implements UpstreamTrace {
   readonly headers: Readonly<Record<string, string>>;
+  readonly #making: Making;
   readonly #span: Span;
   #sent = 0;
 
-  constructor(span: Span, propagated: boolean) {
+  constructor(making: Making, span: Span, propagated: boolean) {
+    this.#making = making;
     this.#span = span;
     const { traceId, spanId, traceState } = span.spanContext();
     this.headers = propagated
@@ -206,7 +215,7 @@ class SampledUpstream implements UpstreamTrace {
 
   sent(): void {
     if (this.#sent > 0) this.#span.setAttribute('http.request.resend_count', this.#sent);
-    else this.#span.addEvent('sent');
+    else this.#span.addEvent('sent', nowIn(this.#making));
     this.#sent++;
   }
 
@@ -219,7 +228,7 @@ class SampledUpstream implements UpstreamTrace {
     if (!this.#span.isRecording()) return;
     if (failure instanceof GatewayError && failure.reason === 'cancelled') leave(this.#span);
     else if (failure instanceof GatewayError) fail(this.#span, failure.reason);
-    this.#span.end();
+    this.#span.end(nowIn(this.#making));
   }
 }
 

@@ -72,10 +72,16 @@ export class Tracing implements RequestTracer {
     const parent = caller && spanContextOf(caller);
     const continued = parent !== undefined && this.#trustsIncoming();
     const links: Link[] = parent && !continued ? [{ context: parent }] : [];
-    const options = { kind: SpanKind.SERVER, attributes: { ...attributes } as Record<string, string>, links };
+    const startTime = Date.now();
+    const options = {
+      kind: SpanKind.SERVER,
+      startTime,
+      attributes: { ...attributes } as Record<string, string>,
+      links,
+    };
     const within = continued ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT;
     const span = this.#tracer.startSpan(name, options, within);
-    if (span.isRecording()) return new SampledCall(this.#tracer, this.#names, span);
+    if (span.isRecording()) return new SampledCall(this.#tracer, this.#names, span, startTime - performance.now());
     const { traceId, spanId, traceState } = span.spanContext();
     const at: TraceParent = { traceId, spanId, sampled: false, state: traceState?.serialize() ?? '' };
     return new UnsampledCall(at, this.#names);
