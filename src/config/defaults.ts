@@ -70,7 +70,7 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
   cache: { enabled: false, ttl: seconds(300), maxBytes: 256 * 1024 * 1024 },
   state: { keyPrefix: 'llmgw:', onOutage: OnOutage.LOCAL, replicas: 1 },
   limits: { limitBy: LimitBy.KEY, global: { requestsPerMinute: 0, requestsPerSecond: 0 } },
-  telemetry: { logLevel: LogLevel.INFO, logPrompts: false, trustIncomingTrace: false },
+  telemetry: { logLevel: LogLevel.INFO, logPrompts: false, trustIncomingTrace: false, metrics: true },
 };
 
 /** The tiers known without any file. A tier of the file with one of these names changes only what it gives. */

@@ -39,10 +39,13 @@ const methods: ReadonlySet<string> = new Set([
 export class DoorRequests {
   readonly #metrics: Metrics;
   readonly #tracer: RequestTracer | undefined;
+  readonly #counts: () => boolean;
 
-  constructor(metrics: Metrics, tracer: RequestTracer | undefined) {
+  /** `counts` tells whether requests are counted. */
+  constructor(metrics: Metrics, tracer: RequestTracer | undefined, counts: () => boolean) {
     this.#metrics = metrics;
     this.#tracer = tracer;
+    this.#counts = counts;
   }
 
   /**
@@ -54,13 +57,13 @@ export class DoorRequests {
     const { route, scheme, traced, arrivedAt } = request;
     const method = methods.has(request.method) ? request.method : '_OTHER';
     const trace = traced ? this.#tracer?.begin(httpSpan(request, method)) : undefined;
-    const durations = this.#metrics.histogram('httpDuration');
+    const durations = this.#counts() ? this.#metrics.histogram('httpDuration') : undefined;
     return {
       notes: new CallNotes(arrivedAt, trace),
       end({ requestId, status, isFault }) {
         const code = status === undefined ? '' : String(status);
         const error = isFault ? code : status === undefined ? 'cancelled' : '';
-        durations.at(method, scheme, route ?? '', code, error).record((performance.now() - arrivedAt) / 1000);
+        durations?.at(method, scheme, route ?? '', code, error).record((performance.now() - arrivedAt) / 1000);
         trace?.end({ 'http.response.status_code': status, ...ids(requestId) }, isFault ? code : undefined);
       },
     };
@@ -70,12 +73,12 @@ export class DoorRequests {
   rpc({ system, method, arrivedAt, traced, header }: RpcArrival): DoorRequest {
     const attributes = { 'rpc.system.name': system, 'rpc.method': method };
     const trace = traced ? this.#tracer?.begin({ name: method, attributes, header }) : undefined;
-    const durations = this.#metrics.histogram('rpcDuration');
+    const durations = this.#counts() ? this.#metrics.histogram('rpcDuration') : undefined;
     return {
       notes: new CallNotes(arrivedAt, trace),
       end({ requestId, status, isFault }) {
         const code = status === undefined ? '' : String(status);
-        durations.at(system, method, code, isFault ? code : '').record((performance.now() - arrivedAt) / 1000);
+        durations?.at(system, method, code, isFault ? code : '').record((performance.now() - arrivedAt) / 1000);
         trace?.end({ 'rpc.status_code': status, ...ids(requestId) }, isFault ? code : undefined);
       },
     };

@@ -29,6 +29,8 @@ export interface TelemetryOptions {
 export interface TelemetrySettings {
   /** Whether the caller's trace is continued. */
   readonly trustIncomingTrace?: boolean | undefined;
+  /** Whether calls are counted. */
+  readonly metrics?: boolean | undefined;
 }
 
 /** Everything that keeps account of calls, and tells of them. */
@@ -47,7 +49,8 @@ export interface Telemetry {
 
 /** Start what keeps account of calls. OpenTelemetry's SDK is loaded only by those who ask for what it does. */
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
-  const { log, version, prometheus } = options;
+  const { log, version, settings, prometheus } = options;
+  const counts = () => settings()?.metrics ?? true;
   const names = new TargetNames();
   const metrics = new Metrics();
   const windows = new Windows();
@@ -61,8 +64,8 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     metrics,
     windows,
     names,
-    sinks: [recordCalls(metrics, windows, names), logCalls(log, recent)],
-    requests: new DoorRequests(metrics, tracing),
+    sinks: [onlyIf(counts, recordCalls(metrics, windows, names)), logCalls(log, recent)],
+    requests: new DoorRequests(metrics, tracing, counts),
     insight: (sources) =>
       insightInto({ windows, standing, ...sources }, recent, async () => (await exposition()).text()),
     async close() {
@@ -70,6 +73,12 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       await exposition.loaded?.close();
       await tracing?.close();
     },
+  };
+}
+
+function onlyIf(counts: () => boolean, sink: CallSink): CallSink {
+  return (call) => {
+    if (counts()) sink(call);
   };
 }
 

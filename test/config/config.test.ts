@@ -74,7 +74,7 @@ const defaults = {
       { name: 'enterprise', capacity: 1000, refill_per_second: 10, tokens_per_minute: 0, max_concurrent: 0 },
     ],
   },
-  telemetry: { log_level: 'LOG_LEVEL_INFO', log_prompts: false, trust_incoming_trace: false },
+  telemetry: { log_level: 'LOG_LEVEL_INFO', log_prompts: false, trust_incoming_trace: false, metrics: true },
 };
 
 describe('defaults', () => {
