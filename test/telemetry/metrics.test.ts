@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -22,6 +23,15 @@ describe('the list of metrics', () => {
     expect(labels).toEqual([...new Set(labels)]);
     expect(boundaries !== undefined).toBe(kind === 'histogram');
     expect(boundaries ?? []).toEqual([...(boundaries ?? [])].sort((one, other) => one - other));
+  });
+
+  it('is told in the docs, as it is', () => {
+    const page = readFileSync(new URL('../../docs/observability.md', import.meta.url), 'utf8');
+    for (const [, { name, kind, labels, description }] of all) {
+      const row = page.split('\n').find((line) => line.startsWith(`| \`${name}\` |`));
+      expect(row, name).toContain(`| ${kind} |`);
+      expect(row).toContain(`| ${labels.map((label) => `\`${label}\``).join(' ')} | ${description} |`);
+    }
   });
 
   it('has the names and buckets of the conventions', () => {
