@@ -6,9 +6,6 @@ import type { Metrics } from './metrics.ts';
 
 // Loaded when somebody asks for metrics first: it brings 20 MB of OpenTelemetry's SDK.
 
-/** The content type of the text that Prometheus reads. */
-export const EXPOSITION_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-
 /** Where Prometheus may come, beside our own port. */
 export interface ScrapePort {
   readonly host?: string;

@@ -2,7 +2,7 @@ import { type PackedSketch, Sketch } from './sketch.ts';
 import { type Ending, Tally } from './tally.ts';
 
 /** Minutes of a coarse stretch. */
-export const STRETCH = 10;
+const STRETCH = 10;
 /** Single minutes are kept for an hour, and until the stretch that the hour began in is over. */
 const MINUTES = 60 + STRETCH;
 /** Stretches of a day, the one that it began in, and the one after it. */

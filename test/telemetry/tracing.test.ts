@@ -183,6 +183,22 @@ describe('a trace', () => {
     ]);
   });
 
+  it('of a call that the cache answers has no attempt', async () => {
+    const { receiver, begin } = await startTracing();
+    const trace = begin(caller);
+    const notes = new CallNotes(performance.now(), trace);
+    trace.describe('chat', {});
+    notes.askedCache('hit', performance.now());
+    trace.finished({ 'gateway.outcome': 'ok' }, undefined);
+    trace.end({ 'http.response.status_code': 200 }, undefined);
+    const spans = await received(receiver, 2);
+    const [server] = spans.filter(({ kind }) => kind === 'server');
+    if (!server) throw new Error('no span of the server');
+    expect(treeOf(spans, server)).toEqual({ '1 gateway.cache': {} });
+    expect(server.attributes).toMatchObject({ 'gateway.cache.result': 'hit', 'gateway.outcome': 'ok' });
+    expect(spans.find(({ name }) => name === 'gateway.cache')?.kind).toBe('internal');
+  });
+
   it('begins anew where the caller’s is not trusted, and links to it', async () => {
     const { receiver, begin } = await startTracing({ trustIncoming: false });
     begin(caller).end({}, 'internal');
