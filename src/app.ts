@@ -16,7 +16,7 @@ import { InFlight } from './admission/in-flight.ts';
 import { KeySet } from './admission/key-set.ts';
 import { Leases } from './admission/leases.ts';
 import { createTokens, type Tokens } from './admission/tokens.ts';
-import { usageReports } from './admission/usage-report.ts';
+import { type UsageReports, usageReports } from './admission/usage-report.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
@@ -71,7 +71,7 @@ import { dayTeller } from './store/usage.ts';
 import type { TargetName } from './telemetry/call-trace.ts';
 import type { Insight } from './telemetry/insight.ts';
 import { CallCounts } from './telemetry/observe.ts';
-import { countCircuits, readGateway } from './telemetry/read-gateway.ts';
+import { countCircuits, readGateway, readStores, timeCommands } from './telemetry/read-gateway.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import type { DoorDependencies } from './transport/call.ts';
 import { addressReader } from './transport/client-address.ts';
@@ -141,6 +141,7 @@ interface Snapshot {
   readonly fleet: Fleet;
   readonly catalogue: Catalogue;
   readonly gateway: Gateway;
+  readonly reports: UsageReports;
   readonly openMode: boolean;
   readonly handler: RequestHandler;
   /** What the next configuration may use on. */
@@ -180,6 +181,11 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
     providers: () => live.current.fleet.serving().map(({ name }) => name),
   });
   readGateway(telemetry.metrics, telemetry.names, told);
+  const { redis } = stores;
+  readStores(telemetry.metrics, {
+    ...(redis && { redisUp: () => redis.up }),
+    budgets: () => live.current.reports.budgetsOf(''),
+  });
   const build = (from: LoadedConfig, before?: Snapshot) =>
     snapshotOf(from, lasting, before, {
       gateway: () => live.current.gateway,
@@ -265,7 +271,7 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
 async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, telemetry: Telemetry): Promise<Lasting> {
   const { config } = loaded;
   const observations = new Observations();
-  const stores = await openStores(storesFrom(config, LEASE_MS), log);
+  const stores = await openStores(storesFrom(config, LEASE_MS), log, timeCommands(telemetry.metrics));
   return {
     beganAt: performance.now(),
     version,
@@ -336,7 +342,7 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
   const { parts, keep } = keepParts(before?.parts);
   try {
     const fleet = fleetOf(loaded, keep);
-    const { gateway, catalogue } = gatewayOf(config, fleet, lasting);
+    const { gateway, catalogue, reports } = gatewayOf(config, fleet, lasting);
     if (before) catalogue.takeOver(before.catalogue);
     const keys = config.keys.map(keyFrom);
     const tokens = tokensOf(loaded, log, keep);
@@ -356,7 +362,8 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
       { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },
       createRestHandler(dependencies),
     );
-    return { loaded, fleet, catalogue, gateway, openMode: keys.length === 0 && !tokens, handler, parts };
+    const openMode = keys.length === 0 && !tokens;
+    return { loaded, fleet, catalogue, gateway, reports, openMode, handler, parts };
   } catch (error) {
     void closeUnused(parts, before ? [before.parts] : []);
     throw error;
@@ -476,7 +483,11 @@ function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
 type Request = CompletionRequest | EmbeddingRequest;
 
 /** The core: names to targets, targets to answers, and what is told of both. */
-function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: Gateway; catalogue: Catalogue } {
+function gatewayOf(
+  config: Config,
+  fleet: Fleet,
+  lasting: Lasting,
+): Pick<Snapshot, 'gateway' | 'catalogue' | 'reports'> {
   const { beganAt, version, inFlight, counts, observations, guards, stores, leases, telemetry } = lasting;
   const routes = config.routes.map(routeFrom);
   const catalogue = new Catalogue({
@@ -528,8 +539,9 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
     },
   });
 
+  const reports = usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now });
   const gateway: Gateway = {
-    ...usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now }),
+    getUsage: reports.getUsage,
     ...paths({
       counts,
       sinks: telemetry.sinks,
@@ -580,5 +592,5 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
       });
     },
   };
-  return { gateway, catalogue };
+  return { gateway, catalogue, reports };
 }

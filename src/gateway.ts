@@ -20,7 +20,7 @@ import { type CallCounts, observe } from './telemetry/observe.ts';
 import { observedCompletions, observedEmbeddings } from './telemetry/observed-operations.ts';
 
 /** What the doors see: every one of them calls the same functions. */
-export interface Gateway extends BreakerControls, UsageReports {
+export interface Gateway extends BreakerControls, Pick<UsageReports, 'getUsage'> {
   /**
    * Carry out a completion. Throws GatewayErrors only.
    *

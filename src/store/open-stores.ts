@@ -5,7 +5,7 @@ import { MemoryUsage } from './memory-usage.ts';
 import { OutageLimits, type OutagePolicy } from './outage.ts';
 import { RedisLimits } from './redis.ts';
 import { connectRedis } from './redis-connection.ts';
-import { RedisGuard } from './redis-guard.ts';
+import { type CommandWatch, RedisGuard } from './redis-guard.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { RedisUsage } from './redis-usage.ts';
 import type { LimitStore, UsageStore } from './store.ts';
@@ -41,8 +41,8 @@ const START_MS = 500;
 const LAST_WORDS_MS = 500;
 
 /** Open the stores that the settings name. A Redis that is away is no reason not to start; a file that cannot be used is. */
-export async function openStores(settings: StoreSettings, log: Logger): Promise<Stores> {
-  if (settings.redisUrl !== '') return openRedis(settings, log);
+export async function openStores(settings: StoreSettings, log: Logger, onCommand?: CommandWatch): Promise<Stores> {
+  if (settings.redisUrl !== '') return openRedis(settings, log, onCommand);
   return settings.sqlitePath === '' ? openMemory(settings) : openSqlite(settings, log);
 }
 
@@ -71,13 +71,13 @@ async function openSqlite({ leaseMs, sqlitePath }: StoreSettings, log: Logger): 
   };
 }
 
-async function openRedis(settings: StoreSettings, log: Logger): Promise<Stores> {
+async function openRedis(settings: StoreSettings, log: Logger, onCommand: CommandWatch | undefined): Promise<Stores> {
   const { redisUrl, keyPrefix, leaseMs, onOutage: policy, replicas } = settings;
   const place = parseRedisUrl(redisUrl);
   if (place === undefined) throw new TypeError('state.redis_url is no URL of a Redis');
   // What went wrong with a connection is told by the guard, when somebody needed it.
   const connection = await connectRedis(place, (error) => log.debug({ error: error.message }, 'a connection to Redis'));
-  const guard = new RedisGuard({ connection, log, keyPrefix });
+  const guard = new RedisGuard({ connection, log, keyPrefix, onCommand });
   const shared = new RedisLimits({ guard, log, keyPrefix, leaseMs });
   const usage = new BufferedUsage(new RedisUsage(guard, keyPrefix), log);
   await guard.ready(START_MS);

@@ -10,7 +10,7 @@ import {
   type Histogram as OpenTelemetryHistogram,
   type ScopeMetrics,
 } from '@opentelemetry/sdk-metrics';
-import { type Instrument, instruments, type MetricKey, type Metrics } from './metrics.ts';
+import { type Instrument, instruments, type MetricKey, type Metrics, type Series } from './metrics.ts';
 import { type Histogram, type LabelValues, OVERFLOW_LABEL } from './series.ts';
 
 /** Where more is counted. */
@@ -42,24 +42,23 @@ export class MetricSource implements MetricProducer {
     const errors: unknown[] = [];
     const startTime = timeOf(this.#metrics.since);
     const endTime = timeOf(Date.now());
-    const metrics = (Object.entries(instruments) as [MetricKey, Instrument][]).flatMap(([key, instrument]) => {
+    const collected = (Object.entries(instruments) as [MetricKey, Instrument][]).map(async ([key, instrument]) => {
       try {
-        const data = metricData(instrument, this.#metrics.valuesOf(key), startTime, endTime);
+        const data = metricData(instrument, await this.#metrics.valuesOf(key), startTime, endTime);
         return data.dataPoints.length > 0 ? [data] : [];
       } catch (error) {
         errors.push(error);
         return [];
       }
     });
+    const metrics = (await Promise.all(collected)).flat();
     const scope = { name: 'llm-gateway', version: this.#version };
     const more = (await this.#others?.metrics()) ?? [];
     return { resourceMetrics: { resource: this.#resource, scopeMetrics: [{ scope, metrics }, ...more] }, errors };
   }
 }
 
-type Values = ReturnType<Metrics['valuesOf']>;
-
-function metricData(instrument: Instrument, values: Values, startTime: HrTime, endTime: HrTime): MetricData {
+function metricData(instrument: Instrument, values: readonly Series[], startTime: HrTime, endTime: HrTime): MetricData {
   const { kind, name, unit, description, labels } = instrument;
   const common = {
     descriptor: { name, unit, description, valueType: ValueType.DOUBLE },

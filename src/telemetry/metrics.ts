@@ -444,11 +444,16 @@ type KeyOf<Kind extends Instrument['kind']> = {
 /** A value that is asked for when somebody reads the metrics; one for each label. */
 export type Reading = readonly [values: LabelValues, value: number];
 
+type Reader = () => Iterable<Reading> | Promise<Iterable<Reading>>;
+
+/** A series of a metric. */
+export type Series = readonly [values: LabelValues | 'overflow', value: number | Histogram];
+
 /** All metrics of one gateway. */
 export class Metrics {
   readonly #counters = new Map<MetricKey, Family<Counter>>();
   readonly #histograms = new Map<MetricKey, Family<Histogram>>();
-  readonly #readers = new Map<MetricKey, () => Iterable<Reading>>();
+  readonly #readers = new Map<MetricKey, Reader>();
   /** When counting began, in milliseconds since 1970. */
   readonly since = Date.now();
 
@@ -469,14 +474,14 @@ export class Metrics {
   }
 
   /** Have a value read from where it is kept, each time that the metrics are read. The latest reader of a metric counts. */
-  read(key: KeyOf<'gauge' | 'counter'>, reader: () => Iterable<Reading>): void {
+  read(key: KeyOf<'gauge' | 'counter'>, reader: Reader): void {
     this.#readers.set(key, reader);
   }
 
   /** What a metric has now, whatever its kind. */
-  valuesOf(key: MetricKey): readonly (readonly [values: LabelValues | 'overflow', value: number | Histogram])[] {
+  async valuesOf(key: MetricKey): Promise<readonly Series[]> {
     const reader = this.#readers.get(key);
-    if (reader) return [...reader()].slice(0, MOST_SERIES);
+    if (reader) return [...(await reader())].slice(0, MOST_SERIES);
     const counters = this.#counters.get(key);
     if (counters) return [...counters.entries()].map(([values, { value }]) => [values, value]);
     return [...(this.#histograms.get(key)?.entries() ?? [])];

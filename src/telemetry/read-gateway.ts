@@ -1,4 +1,5 @@
 import { type CircuitBreaker, CircuitState, type Provider } from '../../gen/llmgateway/v1/provider_pb.ts';
+import type { BudgetStatus } from '../../gen/llmgateway/v1/usage_pb.ts';
 import type { Metrics, Reading } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
 import type { Windows } from './windows.ts';
@@ -60,6 +61,27 @@ export function readGateway(metrics: Metrics, names: TargetNames, sources: Gatew
     }
     return worst.values();
   });
+}
+
+/** Where it is kept what replicas share, and what keys may spend. */
+export interface StoreSources {
+  /** Whether Redis answers; undefined: there is none. */
+  readonly redisUp?: (() => boolean) | undefined;
+  readonly budgets: () => Promise<readonly BudgetStatus[]>;
+}
+
+/** Have the metrics read how the stores do. */
+export function readStores(metrics: Metrics, { redisUp, budgets }: StoreSources): void {
+  if (redisUp) metrics.read('redisUp', () => [[[], redisUp() ? 1 : 0]]);
+  // Of a budget of nothing nothing is left.
+  const share = ({ spentUsd, budgetUsd }: BudgetStatus) => (budgetUsd === 0 ? 1 : spentUsd / budgetUsd);
+  metrics.read('budgetUsed', async () => (await budgets()).map((status): Reading => [[status.key], share(status)]));
+}
+
+/** Time the commands to Redis. */
+export function timeCommands(metrics: Metrics): (command: string, durationMs: number, failed: boolean) => void {
+  const durations = metrics.histogram('redisDuration');
+  return (command, durationMs, failed) => durations.at(command, failed ? 'away' : '').record(durationMs / 1000);
 }
 
 /** Count the changes of circuit breakers. */

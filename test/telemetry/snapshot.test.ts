@@ -106,14 +106,15 @@ describe('the standing of the process', () => {
     await expect.poll(meanMs, { timeout: 10_000 }).toBeLessThan(10);
   });
 
-  it('is read by the metrics', () => {
+  it('is read by the metrics', async () => {
     const metrics = new Metrics();
     watch().tell(metrics);
-    const value = (key: 'memory' | 'heap' | 'uptime' | 'openFiles') => Number(metrics.valuesOf(key)[0]?.[1]);
-    expect(value('memory')).toBeGreaterThan(10 * 2 ** 20);
-    expect(value('heap')).toBeGreaterThan(2 ** 20);
-    expect(value('uptime')).toBeGreaterThan(0);
-    if (process.platform === 'linux') expect(value('openFiles')).toBeGreaterThan(3);
-    expect(metrics.valuesOf('cpuTime').map(([mode]) => mode)).toEqual([['user'], ['system']]);
+    const value = async (key: 'memory' | 'heap' | 'uptime' | 'openFiles') =>
+      Number((await metrics.valuesOf(key))[0]?.[1]);
+    expect(await value('memory')).toBeGreaterThan(10 * 2 ** 20);
+    expect(await value('heap')).toBeGreaterThan(2 ** 20);
+    expect(await value('uptime')).toBeGreaterThan(0);
+    if (process.platform === 'linux') expect(await value('openFiles')).toBeGreaterThan(3);
+    expect((await metrics.valuesOf('cpuTime')).map(([mode]) => mode)).toEqual([['user'], ['system']]);
   });
 });
