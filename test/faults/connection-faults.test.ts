@@ -38,7 +38,7 @@ const provider = (baseUrl: string): ConfigFile => ({
   name: 'bad',
   kind: 'openai_compatible',
   base_url: baseUrl,
-  api_key: 'sk-secret-of-the-provider',
+  api_key: 'the-secret-of-the-provider',
   default_model: 'scripted-model',
 });
 
