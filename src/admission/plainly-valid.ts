@@ -40,7 +40,8 @@ function areOptionsPlain(options: CallOptions): boolean {
     options.idempotencyKey.length <= 255 &&
     options.userId.length <= 256 &&
     isWithin(options.routingStrategy, 0, 6) &&
-    isWithin(options.cacheMode, 0, 2) &&
+    isWithin(options.cacheMode, 0, 3) &&
+    options.cacheMaxAge === undefined &&
     isWithin(options.guarantee, 0, 2) &&
     isEmpty(options.metadata)
   );

@@ -17,7 +17,7 @@ const duration = 'must be a duration such as 800ms, 15s, 5m, 1h or 30d';
 const uint32 = 'must be a whole number from 0 to 4294967295';
 const origin = 'must be * or an origin such as https://app.example.com';
 const sections =
-  'server, providers, models, routes, routing, timeouts, retry, breaker, health_probe, cache, state, limits, keys, telemetry, jwt';
+  'server, providers, models, routes, routing, timeouts, retry, breaker, health_probe, cache, state, limits, keys, telemetry, jwt, idempotency, overload';
 
 const shapes: Broken[] = [
   ['- a', '', 1, 'the file must be a map, not a list'],
