@@ -202,8 +202,8 @@ class CachedCall {
     const boarding = { context: this.#context, tell: (event: CompletionEvent) => event };
     return flights.begin(this.#flight, boarding, {
       begin: this.#ask,
-      see: (event, payer) => {
-        noteSpent(event, payer);
+      see: (event, account) => {
+        noteSpent(event, account);
         const whole = recording?.add(event);
         return whole && this.#store(whole);
       },
@@ -242,9 +242,9 @@ export function callerTag(name: string): string {
   return `caller ${name}`;
 }
 
-function noteSpent({ event }: CompletionEvent, payer: Account): void {
-  if (event.case === 'usage') payer.spent = { usage: event.value, cost: undefined };
-  else if (event.case === 'finished') payer.spent = { usage: event.value.usage, cost: event.value.cost };
+function noteSpent({ event }: CompletionEvent, account: Account): void {
+  if (event.case === 'usage') account.spent = { usage: event.value, cost: undefined };
+  else if (event.case === 'finished') account.spent = { usage: event.value.usage, cost: event.value.cost };
 }
 
 function noCost(): Cost {

@@ -10,10 +10,10 @@ export interface FlightOptions<Event> {
   /** About how many bytes an event takes. */
   readonly sizeOf: (event: Event) => number;
   /**
-   * Sees each event once, as it comes, with the account of the reader that pays. A promise keeps the flight open for late
-   * joiners until it is settled.
+   * Sees each event once, as it comes, and may note what it takes. A promise keeps the flight open for late joiners until it is
+   * settled.
    */
-  readonly see: (event: Event, payer: Account) => Promise<unknown> | undefined;
+  readonly see: (event: Event, account: Account) => Promise<unknown> | undefined;
   /** The most bytes of the log, at this moment. */
   readonly maxBytes: () => number;
   /** Told what the log takes more or, below 0, less. */
@@ -35,6 +35,8 @@ export class Flight<Event> {
   readonly #readers = new Set<FlightReader<Event>>();
   readonly #stop = new Stop();
   readonly #ends: (() => void)[] = [];
+  /** What the layers below note; it is handed on to the reader that pays. */
+  readonly #account: Account = {};
   readonly #source: AsyncIterator<Event>;
   #deadline: number;
   #payer: FlightReader<Event> | undefined;
@@ -58,6 +60,7 @@ export class Flight<Event> {
       ...context,
       signal: this.#stop,
       ends: this.#ends,
+      account: this.#account,
       // It is worth trying again as long as any reader has the time.
       get deadline() {
         return latest();
@@ -77,8 +80,8 @@ export class Flight<Event> {
     this.#deadline = Math.max(this.#deadline, context.deadline);
     const reader = new FlightReader(this, context, tell);
     this.#readers.add(reader);
-    context.account.free = this.#payer !== undefined;
-    this.#payer ??= reader;
+    if (this.#payer) context.account.free = true;
+    else this.#charge(reader);
     return reader;
   }
 
@@ -104,13 +107,25 @@ export class Flight<Event> {
 
   leave(reader: FlightReader<Event>): void {
     this.#readers.delete(reader);
+    if (this.#payer === reader) this.#note();
     if (this.#readers.size === 0) {
       if (this.#outcome === undefined) this.#abandon();
       else if (!this.#isOpen) this.#drop(this.#events.length);
     } else if (this.#payer === reader && !this.#isWhole) {
-      [this.#payer] = this.#readers;
-      if (this.#payer) this.#payer.context.account.free = false;
+      const [next] = this.#readers;
+      if (next) this.#charge(next);
     }
+  }
+
+  #charge(reader: FlightReader<Event>): void {
+    this.#payer = reader;
+    reader.context.account.free = false;
+    this.#note();
+  }
+
+  /** Hand on what is known so far. */
+  #note(): void {
+    if (this.#payer) Object.assign(this.#payer.context.account, this.#account);
   }
 
   readonly #arrive = (result: IteratorResult<Event>): void => {
@@ -137,7 +152,8 @@ export class Flight<Event> {
     grew(bytes);
     if (this.#bytes > maxBytes()) this.#shorten();
     this.#isWhole = isLast(event);
-    if (this.#payer) this.#holdOpen(see(event, this.#payer.context.account));
+    this.#holdOpen(see(event, this.#account));
+    if (this.#isWhole || this.#dropped + this.#events.length === 1) this.#note();
   }
 
   /** Whoever looked for the answer just before it was stored must still find it here. */
@@ -153,6 +169,7 @@ export class Flight<Event> {
 
   #settle(outcome: { error: unknown } | 'end'): void {
     this.#outcome = outcome;
+    this.#note();
     this.#runEnds();
     this.#close();
   }

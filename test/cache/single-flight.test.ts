@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SingleFlight } from '../../src/cache/single-flight.ts';
-import type { CallContext } from '../../src/completion.ts';
+import type { Account, CallContext } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { Stop } from '../../src/stop.ts';
 import { contextOf } from '../attempt/fake-provider.ts';
@@ -63,7 +63,7 @@ function boarding(more: Partial<CallContext> = {}) {
 const noSee = () => undefined;
 
 /** A first reader that has begun a flight under the key `a`. */
-function began(all = flights(), see: (event: number, payer: object) => Promise<unknown> | undefined = noSee) {
+function began(all = flights(), see: (event: number, account: Account) => Promise<unknown> | undefined = noSee) {
   const source = new Source();
   const first = boarding();
   const reader = all.begin('a', first, { begin: source.begin, see });
@@ -305,20 +305,19 @@ describe('the log of a flight', () => {
     expect([all.count, all.bytes]).toEqual([0, 0]);
   });
 
-  it('shows each event once to whoever looks on, with the account of the one that pays', async () => {
-    const seen: unknown[] = [];
-    const { all, source, first, reader } = began(flights(), (event, payer) => {
-      seen.push([event, payer]);
+  it('shows each event once to whoever looks on, and tells the one that pays what was noted', async () => {
+    const seen: number[] = [];
+    const { all, source, first, reader } = began(flights(), (event, account: Account) => {
+      seen.push(event);
+      account.spent = { usage: undefined, cost: undefined };
       return undefined;
     });
-    const other = joined(all).reader;
+    const other = joined(all);
     source.give(1, LAST, 'end');
-    await Promise.all([rest(reader), rest(other)]);
-    expect(seen).toEqual([
-      [1, first.context.account],
-      [LAST, first.context.account],
-    ]);
-    expect((seen[0] as object[])[1]).toBe(first.context.account);
+    await Promise.all([rest(reader), rest(other.reader)]);
+    expect(seen).toEqual([1, LAST]);
+    expect(first.context.account).toEqual({ free: false, spent: { usage: undefined, cost: undefined } });
+    expect(other.context.account).toEqual({ free: true });
   });
 });
 
@@ -340,6 +339,18 @@ describe('the one that pays', () => {
     source.give(LAST, 'end');
     expect(await rest(second.reader)).toEqual([1, LAST]);
     expect(await rest(third.reader)).toEqual([1000, -1000]);
+  });
+
+  it('is told by the layers below what they note, also one that pays later', async () => {
+    const { all, source, first, reader } = began();
+    const second = joined(all);
+    Object.assign(source.context?.account ?? {}, { free: true, cache: { status: 'hit' } });
+    source.give(1);
+    await next(reader);
+    expect(first.context.account).toEqual({ free: true, cache: { status: 'hit' } });
+    Object.assign(source.context?.account ?? {}, { free: false });
+    await reader.return();
+    expect(second.context.account).toEqual({ free: false, cache: { status: 'hit' } });
   });
 
   it('stays the first when it leaves a whole answer unread', async () => {
