@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { type CompletionRequest, CompletionRequestSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { type EmbeddingRequest, EmbeddingRequestSchema } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { canonicalWriter } from './canonical.ts';
 import { withoutMembers } from './json-members.ts';
 
@@ -53,16 +54,16 @@ function unlabelled(request: CompletionRequest): CompletionRequest {
   return { ...request, extraJson: kept === undefined ? others : { ...others, openai: kept } };
 }
 
-const writeWhole = canonicalWriter(
-  CompletionRequestSchema,
-  new Set([
-    'llmgateway.v1.CallOptions.idempotency_key',
-    'llmgateway.v1.CallOptions.request_id',
-    'llmgateway.v1.CallOptions.timeout',
-    'llmgateway.v1.CallOptions.cache_mode',
-    'llmgateway.v1.CallOptions.cache_max_age',
-  ]),
-);
+/** What may differ from one attempt of a caller to the next. */
+const ofAttempt: ReadonlySet<string> = new Set([
+  'llmgateway.v1.CallOptions.idempotency_key',
+  'llmgateway.v1.CallOptions.request_id',
+  'llmgateway.v1.CallOptions.timeout',
+  'llmgateway.v1.CallOptions.cache_mode',
+  'llmgateway.v1.CallOptions.cache_max_age',
+]);
+const writeCompletion = canonicalWriter(CompletionRequestSchema, ofAttempt);
+const writeEmbedding = canonicalWriter(EmbeddingRequestSchema, ofAttempt);
 
 /**
  * What tells one request from another under the same idempotency key. SHA-256, in hexadecimal.
@@ -70,6 +71,16 @@ const writeWhole = canonicalWriter(
  * A caller who tries again may give the new attempt an id and a deadline of its own: they do not count, nor does what the
  * cache may do. All else does, the name of the model as it was asked included.
  */
-export function requestFingerprint(request: CompletionRequest): string {
-  return hash('sha256', writeWhole(request), 'hex');
+export function completionFingerprint(request: CompletionRequest): string {
+  return hash('sha256', writeCompletion(request, ['completion']), 'hex');
+}
+
+/** The same for embeddings. */
+export function embeddingFingerprint(request: EmbeddingRequest): string {
+  return hash('sha256', writeEmbedding(request, ['embedding']), 'hex');
+}
+
+/** What an idempotency key of one caller is called in stores. SHA-256, in hexadecimal: keys are the caller's own words. */
+export function idempotencyName(caller: string, key: string): string {
+  return hash('sha256', `${caller}\0${key}`, 'hex');
 }

@@ -7,7 +7,7 @@ import {
   CompletionRequestSchema,
   Role,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { cacheKey, type KeyTarget, requestFingerprint } from '../../src/cache/key.ts';
+import { cacheKey, completionFingerprint, type KeyTarget } from '../../src/cache/key.ts';
 import { randomRequest } from '../support/random-request.ts';
 import { changesOfRequests } from './each-field.ts';
 
@@ -154,7 +154,7 @@ describe('the cache key', () => {
 describe('the fingerprint of a request', () => {
   const own = new Set(['idempotency_key', 'request_id', 'timeout', 'cache_mode', 'cache_max_age']);
   const isOwn = (path: readonly string[]) => path[0] === 'options' && own.has(path[1] ?? '');
-  const fingerprintOf = (request: object) => requestFingerprint(request as CompletionRequest);
+  const fingerprintOf = (request: object) => completionFingerprint(request as CompletionRequest);
 
   it.each(changes.filter(({ path }) => !isOwn(path)).map((change) => [change.title, change] as const))(
     'changes with %s',
