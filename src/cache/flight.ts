@@ -36,7 +36,7 @@ export class Flight<Event> {
   readonly #stop = new Stop();
   readonly #ends: (() => void)[] = [];
   /** What the layers below note; it is handed on to the reader that pays. */
-  readonly #account: Account = {};
+  readonly #account: Account = { tries: 0 };
   readonly #source: AsyncIterator<Event>;
   #deadline: number;
   #payer: FlightReader<Event> | undefined;

@@ -367,7 +367,7 @@ describe('equal calls at the same time', () => {
     });
 
     const stops = [new Stop(), new Stop()];
-    const contexts = stops.map((signal) => contextOf({ account: {}, signal }));
+    const contexts = stops.map((signal) => contextOf({ account: { tries: 0 }, signal }));
     const [one, other] = contexts.map((context) => complete(question(), context)[Symbol.asyncIterator]());
     const first = one?.next();
     const events: CompletionEvent[] = [];

@@ -94,7 +94,7 @@ export function cacheOver(
     },
     /** Call, and tell what came and what the call's account says. */
     async call(request = question(), context: Partial<CallContext> = {}) {
-      const own = contextOf({ requestId: 'call-2', account: {}, ...context });
+      const own = contextOf({ requestId: 'call-2', account: { tries: 0 }, ...context });
       const events: CompletionEvent[] = [];
       for await (const event of complete(request, own)) events.push(event);
       return { events, account: own.account };

@@ -53,7 +53,7 @@ function replicaOver(
     asked,
     complete,
     async call(request: CompletionRequest, context: Partial<CallContext> = {}) {
-      const own = contextOf({ account: {}, ...context });
+      const own = contextOf({ account: { tries: 0 }, ...context });
       const events: CompletionEvent[] = [];
       for await (const event of complete(request, own)) events.push(event);
       return { events, account: own.account };

@@ -316,8 +316,8 @@ describe('the log of a flight', () => {
     source.give(1, LAST, 'end');
     await Promise.all([rest(reader), rest(other.reader)]);
     expect(seen).toEqual([1, LAST]);
-    expect(first.context.account).toEqual({ free: false, spent: { usage: undefined, cost: undefined } });
-    expect(other.context.account).toEqual({ free: true });
+    expect(first.context.account).toMatchObject({ free: false, spent: { usage: undefined, cost: undefined } });
+    expect(other.context.account).toEqual({ tries: 0, free: true });
   });
 });
 
@@ -347,10 +347,10 @@ describe('the one that pays', () => {
     Object.assign(source.context?.account ?? {}, { free: true, cache: { status: 'hit' } });
     source.give(1);
     await next(reader);
-    expect(first.context.account).toEqual({ free: true, cache: { status: 'hit' } });
+    expect(first.context.account).toMatchObject({ free: true, cache: { status: 'hit' } });
     Object.assign(source.context?.account ?? {}, { free: false });
     await reader.return();
-    expect(second.context.account).toEqual({ free: false, cache: { status: 'hit' } });
+    expect(second.context.account).toMatchObject({ free: false, cache: { status: 'hit' } });
   });
 
   it('stays the first when it leaves a whole answer unread', async () => {
