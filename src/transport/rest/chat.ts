@@ -1,6 +1,7 @@
 import type { Completion } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { collect, type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
 import { readJsonBody } from './body.ts';
 import { optionsFromHeaders } from './call-options.ts';
@@ -54,6 +55,7 @@ async function carryOut(
   const completion = await collect(events);
   exchange.answer(200, door.answer(completion, chat, exchange), {
     ...answeringHeaders(completion, chat.nameOf),
+    ...accountHeaders(call.context.account),
     'x-gateway-attempts': triesIn(completion.attempts),
   });
 }

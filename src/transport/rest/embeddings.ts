@@ -7,6 +7,7 @@ import type {
 } from '../../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
 import { readJsonBody } from './body.ts';
 import { optionFields, optionsFromHeaders, type ReadField } from './call-options.ts';
@@ -66,6 +67,7 @@ export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependen
       const result = await only(gateway.embed(request, call.context));
       exchange.answer(200, embeddingsJson(result, base64), {
         ...answeringHeaders(result, nameOf),
+        ...accountHeaders(call.context.account),
         'x-gateway-attempts': triesIn(result.attempts),
       });
     } catch (cause) {
