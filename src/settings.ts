@@ -11,6 +11,7 @@ import {
   OnRateLimit,
   type ProviderConfig,
   ProviderKind,
+  type RouteCacheConfig,
   type RouteConfig,
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
@@ -22,6 +23,7 @@ import type { Issuer } from './admission/tokens.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
 import type { GuardSettings } from './attempt/target-guard.ts';
+import type { CachePolicy } from './cache/cache.ts';
 import type { CallContext } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import type { ProxySettings } from './providers/proxy.ts';
@@ -139,6 +141,22 @@ export function routeFrom({ model, targets, timeouts, strategy }: RouteConfig): 
     firstTokenMs: perhaps(timeouts?.firstToken),
     idleMs: perhaps(timeouts?.idle),
   };
+}
+
+/** How long answers are kept, and for whom, by route; undefined: they are not. */
+export function cachePolicies({ cache, routes }: Config): (route: Route | undefined) => CachePolicy | undefined {
+  const policyFrom = (own: RouteCacheConfig | undefined): CachePolicy | undefined => {
+    if (!(own?.enabled ?? cache?.enabled)) return undefined;
+    return { ttlMs: milliseconds(own?.ttl ?? cache?.ttl), shared: own?.shared ?? cache?.shared ?? false };
+  };
+  const ofRoute = new Map(routes.map((route) => [route.model, policyFrom(route.cache)]));
+  const elsewhere = policyFrom(undefined);
+  return (route) => (route ? ofRoute.get(route.model) : elsewhere);
+}
+
+/** Whether anything is cached anywhere. */
+export function cachesAnything({ cache, routes }: Config): boolean {
+  return cache?.enabled === true || routes.some((route) => route.cache?.enabled === true);
 }
 
 /** Whole time of a call: what it asks for, but never more than the configuration allows. */

@@ -16,11 +16,15 @@ import { isKeepable, packForOthers, Recording, unpack } from './recording.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { Told } from './told.ts';
 
-/** How the cache is used on the route of a call. */
-export interface CacheUse {
+/** How answers of a route are cached. */
+export interface CachePolicy {
   readonly ttlMs: number;
   /** Whether callers share their answers. */
   readonly shared: boolean;
+}
+
+/** How the cache is used for one call. */
+export interface CacheUse extends CachePolicy {
   /** Where the call may go. */
   readonly targets: readonly KeyTarget[];
 }

@@ -38,6 +38,7 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
     headerTimeout: seconds(10),
     requestTimeout: seconds(30),
     drainTimeout: seconds(25),
+    maxConnectionAge: seconds(1200),
   },
   routing: { defaultStrategy: RoutingStrategy.ROUND_ROBIN, fallback: true },
   timeouts: {
@@ -67,9 +68,11 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
     halfOpenCalls: 3,
   },
   healthProbe: { interval: seconds(30), timeout: seconds(5) },
-  cache: { enabled: false, ttl: seconds(300), maxBytes: 256 * 1024 * 1024 },
+  cache: { enabled: false, ttl: seconds(300), maxBytes: 256 * 1024 * 1024, shared: false },
   state: { keyPrefix: 'llmgw:', onOutage: OnOutage.LOCAL, replicas: 1 },
   limits: { limitBy: LimitBy.KEY, global: { requestsPerMinute: 0, requestsPerSecond: 0 } },
+  idempotency: { ttl: seconds(600), maxBytes: 64 * 1024 * 1024 },
+  overload: { eventLoopDelay: milliseconds(100), stopCachingAt: 0.85, refuseAt: 0.95 },
   telemetry: { logLevel: LogLevel.INFO, logPrompts: false, trustIncomingTrace: false },
 };
 

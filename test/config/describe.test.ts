@@ -15,7 +15,7 @@ routes:
     targets: [{ provider: main }, { provider: ollama, model: m, weight: 2 }]
     timeouts: { total: 60s, idle: 800ms }
     retry: { attempts: 1 }
-    cache: { enabled: true }
+    cache: { enabled: true, shared: true }
   - { model: "gpt-*", targets: [{ provider: other }] }
   - model: spread
     targets: [{ provider: main, weight: 3 }, { provider: other, model: m }, { provider: ollama }]
@@ -55,7 +55,7 @@ routes
     -> ollama/m, 66.7 % where a call asks for round_robin or random; connect 3s, attempt 60s, first token 120s, idle 800ms [route]
     whole call: 60s [route]
     attempts: 1 a target, 1 in all [route]
-    cache: on, for 300s [route]
+    cache: on, for 300s, shared by all callers [route]
   gpt-*: round_robin
     -> other/*, 100 % of the calls; connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
     whole call: 120s, streamed 600s, at /completion 30s
@@ -92,10 +92,7 @@ keys
   team: tier premium; models fast; 5 USD each 30d; until 2027-01-01T00:00:00.000Z
   GATEWAY_ADMIN_KEY: admin
   tokens of https://idp for gateway, by the keys at https://idp/keys; name {sub}; tier default; models all
-  tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops
-
-notices
-  routes[].cache: not in effect yet`,
+  tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops`,
     );
   });
 
