@@ -1,0 +1,49 @@
+import type { Principal } from '../completion.ts';
+import type { ShedCounts } from '../telemetry/shed-counts.ts';
+import type { InFlight } from './in-flight.ts';
+import type { Overload } from './overload.ts';
+
+/** What calls are let in by before anything of them is read. */
+export interface ArrivalsOptions {
+  readonly inFlight: InFlight;
+  readonly overload: Overload;
+  /** Classes of callers by tier, from 0; the lower ones are refused first. A tier that is not here is of class 0. */
+  readonly ranks: ReadonlyMap<string, number>;
+  readonly counts: ShedCounts;
+}
+
+/** Lets a call of somebody in, or throws `overloaded`; returns what is to be done once its request has been read. */
+export type Arrive = (principal: Principal) => () => void;
+
+/** The share of all places that each class leaves to those above it. */
+const RESERVE = 0.1;
+
+/**
+ * Let calls in before their bodies are read, as long as there is room and not too much to do.
+ *
+ * Each class of callers finds some places taken that those above it still have.
+ */
+export function arrivals({ inFlight, overload, ranks, counts }: ArrivalsOptions): Arrive {
+  const top = Math.max(0, ...ranks.values());
+  const limits = Array.from({ length: top + 1 }, (_, rank) => Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank))));
+  return ({ tier }) => {
+    const rank = ranks.get(tier) ?? 0;
+    const refusal = overload.refusal(rank);
+    if (refusal) {
+      counts.overload++;
+      throw refusal;
+    }
+    try {
+      return inFlight.arrive(limits[rank]);
+    } catch (error) {
+      counts.inFlight++;
+      throw error;
+    }
+  };
+}
+
+/** Classes of the tiers that callers have: those that may do least are of class 0. */
+export function ranksOf(tiers: readonly { readonly name: string; readonly capacity: number }[]): Map<string, number> {
+  const capacities = [...new Set(tiers.map(({ capacity }) => capacity))].sort((a, b) => a - b);
+  return new Map(tiers.map(({ name, capacity }) => [name, capacities.indexOf(capacity)]));
+}
