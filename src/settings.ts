@@ -15,6 +15,7 @@ import {
   type RouteConfig,
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
+import { ranksOf } from './admission/arrivals.ts';
 import type { KnownKey } from './admission/authenticate.ts';
 import type { Budget, BudgetedKey } from './admission/budget.ts';
 import type { CallLimitsOptions, LimitBy, Tier } from './admission/call-limits.ts';
@@ -157,6 +158,13 @@ export function cachePolicies({ cache, routes }: Config): (route: Route | undefi
 /** Whether anything is cached anywhere. */
 export function cachesAnything({ cache, routes }: Config): boolean {
   return cache?.enabled === true || routes.some((route) => route.cache?.enabled === true);
+}
+
+/** Classes of callers by tier, for when not all can be served: those who may do least are of class 0. */
+export function callerRanks({ keys, limits }: Config): Map<string, number> {
+  const present = new Set(keys.map(({ tier }) => tier));
+  const tiers = limits?.tiers.filter(({ name }) => present.has(name)) ?? [];
+  return ranksOf(tiers.map(({ name, capacity = 0 }) => ({ name, capacity })));
 }
 
 /** Whole time of a call: what it asks for, but never more than the configuration allows. */

@@ -2,7 +2,7 @@ import { GatewayError } from '../errors.ts';
 
 /** How busy the process is, over the last moment. */
 export interface Load {
-  /** The 99th percentile of how late the event loop came, in milliseconds. */
+  /** How late the event loop came at worst, in milliseconds. */
   readonly loopDelayMs: number;
   /** The share of memory in use, 0 to 1: of the heap or of the container, whichever is fuller. */
   readonly memoryShare: number;

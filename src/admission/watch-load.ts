@@ -1,34 +1,34 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import type { Load } from './overload.ts';
 
 const SAMPLE_MS = 250;
+const TICK_MS = 20;
 /** Of how many samples of the heap the least counts: in between it is full of garbage, which is no lack of memory. */
 const HEAP_SAMPLES = 4;
-const RESOLUTION_MS = 10;
-const NANO = 1e6;
 
-/** Look how busy this process is, four times a second; returns what ends it. */
+/**
+ * Look how busy this process is, four times a second; returns what ends it.
+ *
+ * Node's `monitorEventLoopDelay` would not do: a loop that stands still from one sample to the next leaves no trace in it.
+ */
 export function watchLoad(note: (load: Load) => void): () => void {
-  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  delay.enable();
   const shares: number[] = [];
-  let sampledAt = performance.now();
+  let tickedAt = performance.now();
+  let sampledAt = tickedAt;
+  let loopDelayMs = 0;
   const timer = setInterval(() => {
     const now = performance.now();
-    // The histogram counts the whole time between two of its own timers; one that stood still for long has not fired at all.
-    const loopDelayMs = Math.max(delay.percentile(99) / NANO - RESOLUTION_MS, now - sampledAt - SAMPLE_MS, 0);
-    sampledAt = now;
-    delay.reset();
+    loopDelayMs = Math.max(loopDelayMs, now - tickedAt - TICK_MS);
+    tickedAt = now;
+    if (now - sampledAt < SAMPLE_MS) return;
     shares.push(heapShare());
     if (shares.length > HEAP_SAMPLES) shares.shift();
     note({ loopDelayMs, memoryShare: Math.max(Math.min(...shares), containerShare()) });
-  }, SAMPLE_MS);
+    sampledAt = now;
+    loopDelayMs = 0;
+  }, TICK_MS);
   timer.unref();
-  return () => {
-    clearInterval(timer);
-    delay.disable();
-  };
+  return () => clearInterval(timer);
 }
 
 function heapShare(): number {

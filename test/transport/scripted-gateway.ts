@@ -66,6 +66,7 @@ export async function serveGateway(
   const handler = createHandler(
     {
       gateway,
+      arrive: () => () => {},
       authenticate: () => anybody,
       addressOf: addressReader([]),
       log: silent,

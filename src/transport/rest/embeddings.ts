@@ -9,7 +9,7 @@ import { type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
-import { readJsonBody } from './body.ts';
+import { readCallBody } from './body.ts';
 import { optionFields, optionsFromHeaders, type ReadField } from './call-options.ts';
 import { renamed } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -52,9 +52,10 @@ for (const [name, read] of Object.entries(optionFields)) {
 }
 
 /** The handler of `POST /v1/embeddings`: OpenAI's shape. */
-export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependencies) {
+export function embeddingsHandler(dependencies: DoorDependencies) {
+  const { gateway, log } = dependencies;
   return async (exchange: Exchange, principal: Principal): Promise<void> => {
-    const body = await readJsonBody(exchange.request, bodyLimitBytes);
+    const body = await readCallBody(exchange.request, principal, dependencies);
     exchange.adoptRequestId(body.request_id);
     const { request, base64 } = readRequest(body, optionsFromHeaders(exchange));
     const nameOf = fieldNames(body);

@@ -101,6 +101,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       getUsage: unscripted,
       ...gateway,
     },
+    arrive: () => () => {},
     authenticate: () => ({ name: 'anonymous', tier: 'default', models: [], admin: true }),
     addressOf: addressReader([]),
     log: pino({}, { write: (line: string) => void logged.push(line) }),
