@@ -33,12 +33,8 @@ export function arrivals({ inFlight, overload, ranks, counts }: ArrivalsOptions)
       counts.overload++;
       throw refusal;
     }
-    try {
-      return inFlight.arrive(limits[rank]);
-    } catch (error) {
-      counts.inFlight++;
-      throw error;
-    }
+    if (!inFlight.hasRoom(limits[rank])) counts.inFlight++;
+    return inFlight.arrive(limits[rank]);
   };
 }
 

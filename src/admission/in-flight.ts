@@ -23,13 +23,18 @@ export class InFlight {
     return this.#count;
   }
 
+  /** Whether there are less than `limit` calls. */
+  hasRoom(limit = this.limit): boolean {
+    return this.#count + this.#arriving < limit;
+  }
+
   /**
    * Take a place for a call whose request is still to be read, unless there are `limit` calls already; returns what gives it back.
    *
    * Whoever reads it gives the place back when the call begins, and takes another one for the call itself.
    */
   arrive(limit = this.limit): () => void {
-    if (this.#count + this.#arriving >= limit) throw this.#tooMany(limit);
+    if (!this.hasRoom(limit)) throw this.#tooMany(limit);
     this.#arriving++;
     let isHere = true;
     return () => {

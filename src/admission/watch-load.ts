@@ -31,6 +31,23 @@ export function watchLoad(note: (load: Load) => void): () => void {
   return () => clearInterval(timer);
 }
 
+/** Tells the milliseconds since it was first asked in this turn of the event loop. */
+export function turnClock(): () => number {
+  let began: number | undefined;
+  const end = () => {
+    began = undefined;
+  };
+  return () => {
+    const now = performance.now();
+    if (began === undefined) {
+      began = now;
+      // What came to be read in a turn has been read by then.
+      setImmediate(end);
+    }
+    return now - began;
+  };
+}
+
 function heapShare(): number {
   const { used_heap_size, heap_size_limit } = getHeapStatistics();
   return used_heap_size / heap_size_limit;

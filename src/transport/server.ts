@@ -162,7 +162,7 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
     listen: () =>
       new Promise((resolve, reject) => {
         listener.once('error', reject);
-        listener.listen({ host, port }, () => {
+        listener.listen({ host, port, backlog: BACKLOG }, () => {
           listener.off('error', reject);
           const { address, port } = listener.address() as AddressInfo;
           resolve({ address, port });
@@ -192,6 +192,12 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
 function jitter(): number {
   return 0.9 + 0.2 * Math.random();
 }
+
+/**
+ * Connections that wait to be accepted; the system may allow fewer. With Node's 511 a burst of more is answered by silence, and
+ * clients try again after 1, 3, 7 and 15 seconds.
+ */
+const BACKLOG = 4096;
 
 type TlsOptions = NonNullable<ServerOptions['tls']>;
 type Http2Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;

@@ -7,7 +7,15 @@ import { GatewayError } from '../../src/errors.ts';
 import { ShedCounts } from '../../src/telemetry/shed-counts.ts';
 
 function overloadOf(more: Partial<OverloadOptions> = {}): Overload {
-  return new Overload({ loopDelayMs: 100, stopCachingAt: 0.85, refuseAt: 0.95, ranks: 3, random: () => 0, ...more });
+  return new Overload({
+    loopDelayMs: 100,
+    stopCachingAt: 0.85,
+    refuseAt: 0.95,
+    ranks: 3,
+    random: () => 0,
+    turnMs: () => 0,
+    ...more,
+  });
 }
 
 function late(overload: Overload, samples: number, loopDelayMs = 150): Overload {
@@ -20,23 +28,54 @@ const shares = (overload: Overload) => [0, 1, 2].map((rank) => Math.round(overlo
 
 describe('a late event loop', () => {
   it('refuses nobody as long as it lasts less than three samples', () => {
-    const overload = late(overloadOf(), 2);
+    const overload = late(overloadOf({ turnMs: () => 1000 }), 2);
     expect(overload.isOn).toBe(false);
     late(overload, 1, 0);
     late(overload, 2);
     expect(overload.isOn).toBe(false);
+    expect(overload.refusal(0)).toBeUndefined();
   });
 
-  it('refuses a tenth more with each sample, one class after the other', () => {
-    const overload = late(overloadOf(), 3);
-    expect(shares(overload)).toEqual([0.1, 0, 0]);
+  it('lets in what comes early in a turn, the higher classes for longer', () => {
+    let turnMs = 0;
+    const overload = late(overloadOf({ turnMs: () => turnMs }), 3);
+    const refused = () => [0, 1, 2].map((rank) => overload.refusal(rank) !== undefined);
+    expect(refused()).toEqual([false, false, false]);
+    turnMs = 15.1;
+    expect(refused()).toEqual([true, false, false]);
+    turnMs = 31;
+    expect(refused()).toEqual([true, true, false]);
+    turnMs = 46;
+    expect(refused()).toEqual([true, true, true]);
+  });
+
+  it('rations calls for as long as there are any to refuse, and a second more', () => {
+    let turnMs = 20;
+    const overload = late(overloadOf({ turnMs: () => turnMs }), 3);
+    for (let samples = 0; samples < 40; samples++) {
+      expect(overload.refusal(0)).toBeDefined();
+      late(overload, 1, 20);
+    }
+    turnMs = 5;
+    for (let samples = 0; samples < 4; samples++) {
+      expect(overload.isOn).toBe(true);
+      expect(overload.refusal(0)).toBeUndefined();
+      late(overload, 1, 20);
+    }
+    expect(overload.isOn).toBe(false);
+  });
+
+  it('that stays late refuses a tenth more with each sample, one class after the other', () => {
+    const overload = late(overloadOf(), 6);
+    expect(shares(overload)).toEqual([0, 0, 0]);
+    expect(shares(late(overload, 1))).toEqual([0.1, 0, 0]);
     expect(shares(late(overload, 9))).toEqual([1, 0, 0]);
     expect(shares(late(overload, 5))).toEqual([1, 0.5, 0]);
     expect(shares(late(overload, 100))).toEqual([1, 1, 1]);
   });
 
   it('refuses as many as before while the delay is between half the bound and the bound', () => {
-    const overload = late(overloadOf(), 7);
+    const overload = late(overloadOf(), 11);
     expect(shares(late(overload, 20, 51))).toEqual([0.5, 0, 0]);
     expect(shares(late(overload, 20, 100))).toEqual([0.5, 0, 0]);
   });
@@ -58,7 +97,7 @@ describe('a late event loop', () => {
       at = (at * 48271) % 2147483647;
       return at / 2147483647;
     };
-    const overload = late(overloadOf({ random }), 5);
+    const overload = late(overloadOf({ random }), 9);
     const refused = Array.from({ length: 1000 }, () => overload.refusal(0)).filter(Boolean).length;
     expect(refused).toBeGreaterThan(250);
     expect(refused).toBeLessThan(350);
@@ -120,7 +159,7 @@ describe('whatever the load', () => {
           overload.sample(each);
           const [low, middle, high] = [0, 1, 2].map((rank) => overload.refusedShare(rank)) as [number, number, number];
           expect(low >= middle && middle >= high && high >= 0 && low <= 1).toBe(true);
-          expect(overload.isOn).toBe(low > 0);
+          if (low > 0) expect(overload.isOn).toBe(true);
         }
         for (let at = 0; at < 20; at++) overload.sample({ loopDelayMs: 0, memoryShare: 0 });
         expect([overload.isOn, overload.mayCache]).toEqual([false, true]);
@@ -190,7 +229,7 @@ describe('calls that arrive', () => {
 
   it('are refused under overload, the higher classes later', () => {
     const { arrive, overload, counts } = gate(100);
-    late(overload, 12);
+    late(overload, 16);
     expect(() => arrive(principal('default'))).toThrow('more to do than it can');
     arrive(principal('premium'));
     expect(counts).toMatchObject({ inFlight: 0, overload: 1 });

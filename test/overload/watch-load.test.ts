@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Load } from '../../src/admission/overload.ts';
-import { watchLoad } from '../../src/admission/watch-load.ts';
+import { turnClock, watchLoad } from '../../src/admission/watch-load.ts';
 
 let stop = () => {};
 afterEach(() => {
@@ -46,5 +46,17 @@ describe('the load of a process', () => {
     vi.spyOn(process, 'constrainedMemory').mockReturnValue(process.memoryUsage.rss() * 1.02);
     await expect.poll(() => loads.length, { timeout: 3000 }).toBe(2);
     expect(loads[1]?.memoryShare).toBeGreaterThan(0.9);
+  });
+});
+
+describe('a turn of the event loop', () => {
+  it('begins when it is first asked for, and ends with the turn', async () => {
+    const turnMs = turnClock();
+    expect(turnMs()).toBe(0);
+    const until = performance.now() + 20;
+    while (performance.now() < until);
+    expect(turnMs()).toBeGreaterThanOrEqual(19);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(turnMs()).toBe(0);
   });
 });
