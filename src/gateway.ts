@@ -1,4 +1,4 @@
-import type { ExplainRouteResponse } from '../gen/llmgateway/v1/admin_service_pb.ts';
+import type { ExplainRouteResponse, PurgeCacheRequest } from '../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CompletionEvent, CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { GetHealthResponse } from '../gen/llmgateway/v1/health_service_pb.ts';
@@ -35,6 +35,8 @@ export interface Gateway extends BreakerControls, UsageReports {
   getHealth(): GetHealthResponse;
   /** Where a completion would go at this moment, and why. Throws for a request that is wrong, as `complete` does. */
   explainRoute(request: CompletionRequest, asker: Asker): Promise<ExplainRouteResponse>;
+  /** Forget cached answers; tells how many. */
+  purgeCache(request: PurgeCacheRequest): Promise<number>;
 }
 
 /** What the path of a call is made of. */

@@ -41,6 +41,7 @@ export function scriptedGateway(parts: Partial<Gateway> = {}): Gateway {
     setCircuitBreaker: unscripted,
     explainRoute: unscripted,
     getUsage: unscripted,
+    purgeCache: unscripted,
     ...parts,
   };
 }

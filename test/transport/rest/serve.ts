@@ -99,6 +99,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       setCircuitBreaker: unscripted,
       explainRoute: unscripted,
       getUsage: unscripted,
+      purgeCache: unscripted,
       ...gateway,
     },
     arrive: () => () => {},
