@@ -140,12 +140,15 @@ function fill(schema: DescMessage, message: object, values: object, path: string
 }
 
 /** A default gives way to the bound that was given for it: `attempts: 1` alone means one attempt a target, too. */
-function keepBelow({ retry, breaker }: Config, findings: Findings): void {
+function keepBelow({ retry, breaker, overload }: Config, findings: Findings): void {
   if (retry && !findings.isGiven('retry.attempts_per_target')) {
     retry.attemptsPerTarget = Math.min(retry.attemptsPerTarget ?? 1, retry.attempts ?? 1);
   }
   if (retry && !findings.isGiven('retry.base_delay')) retry.baseDelay = shorter(retry.baseDelay, retry.maxDelay);
   if (breaker && !findings.isGiven('breaker.open_for')) breaker.openFor = shorter(breaker.openFor, breaker.maxOpenFor);
+  if (overload && !findings.isGiven('overload.stop_caching_at')) {
+    overload.stopCachingAt = Math.min(overload.stopCachingAt ?? 1, overload.refuseAt || 1);
+  }
 }
 
 function shorter(a: Duration | undefined, b: Duration | undefined): Duration {

@@ -416,6 +416,20 @@ const references: Broken[] = [
     1,
     'must be at most breaker.max_open_for (800ms), not 10s',
   ],
+  [
+    'overload: { stop_caching_at: 0.9, refuse_at: 0.8 }',
+    'overload.stop_caching_at',
+    1,
+    'must be at most overload.refuse_at (0.8), not 0.9',
+  ],
+  ['overload: { refuse_at: 0 }', 'overload.refuse_at', 1, 'must be greater than 0 and less than or equal to 1, not 0'],
+  [
+    'idempotency: { ttl: 500ms }',
+    'idempotency.ttl',
+    1,
+    'must be greater than or equal to 1s and less than or equal to 604800s, not "500ms"',
+  ],
+  ['cache: { ttl: 31d }', 'cache.ttl', 1, 'must be greater than 0s and less than or equal to 2592000s, not "31d"'],
 ];
 
 const callers: Broken[] = [

@@ -36,7 +36,8 @@ describe('describeConfig', () => {
     expect(describeConfig(load(yaml, { GATEWAY_ADMIN_KEY: 'sk-secret' }))).toBe(
       `listens on http://[::1]:81
   at most 1000 calls in flight and 20971520 bytes a body
-  headers within 10s, requests within 30s, drains for 25s
+  refuses calls when the event loop is 100ms late, or 95 % of memory is in use
+  headers within 10s, requests within 30s, drains for 25s, connections for 1200s
   pages that may call: none
   believes X-Forwarded-For of 10.0.0.0/8, fd00::/8
 
