@@ -20,6 +20,7 @@ import type { KnownKey } from './admission/authenticate.ts';
 import type { Budget, BudgetedKey } from './admission/budget.ts';
 import type { CallLimitsOptions, LimitBy, Tier } from './admission/call-limits.ts';
 import type { KeySet } from './admission/key-set.ts';
+import type { OverloadOptions } from './admission/overload.ts';
 import type { Issuer } from './admission/tokens.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
@@ -161,10 +162,22 @@ export function cachesAnything({ cache, routes }: Config): boolean {
 }
 
 /** Classes of callers by tier, for when not all can be served: those who may do least are of class 0. */
-export function callerRanks({ keys, limits }: Config): Map<string, number> {
+export function callerRanks({ keys, jwt, limits }: Config): Map<string, number> {
   const present = new Set(keys.map(({ tier }) => tier));
-  const tiers = limits?.tiers.filter(({ name }) => present.has(name)) ?? [];
+  // Which tiers tokens name is known when they come.
+  const tiers = limits?.tiers.filter(({ name }) => jwt.length > 0 || present.has(name)) ?? [];
   return ranksOf(tiers.map(({ name, capacity = 0 }) => ({ name, capacity })));
+}
+
+/** When calls are refused because there is too much to do. */
+export function overloadSettings(config: Config): Omit<OverloadOptions, 'turnMs' | 'random'> {
+  const { overload } = config;
+  return {
+    loopDelayMs: milliseconds(overload?.eventLoopDelay),
+    stopCachingAt: overload?.stopCachingAt ?? 1,
+    refuseAt: overload?.refuseAt ?? 1,
+    ranks: 1 + Math.max(0, ...callerRanks(config).values()),
+  };
 }
 
 /** Whole time of a call: what it asks for, but never more than the configuration allows. */

@@ -25,7 +25,6 @@ const RESERVE = 0.1;
  */
 export function arrivals({ inFlight, overload, ranks, counts }: ArrivalsOptions): Arrive {
   const top = Math.max(0, ...ranks.values());
-  const limits = Array.from({ length: top + 1 }, (_, rank) => Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank))));
   return ({ tier }) => {
     const rank = ranks.get(tier) ?? 0;
     const refusal = overload.refusal(rank);
@@ -33,13 +32,15 @@ export function arrivals({ inFlight, overload, ranks, counts }: ArrivalsOptions)
       counts.overload++;
       throw refusal;
     }
-    if (!inFlight.hasRoom(limits[rank])) counts.inFlight++;
-    return inFlight.arrive(limits[rank]);
+    const limit = Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank)));
+    if (!inFlight.hasRoom(limit)) counts.inFlight++;
+    return inFlight.arrive(limit);
   };
 }
 
-/** Classes of the tiers that callers have: those that may do least are of class 0. */
+/** Classes of the tiers that callers have: `default` first, whatever it allows, then those that may do least. */
 export function ranksOf(tiers: readonly { readonly name: string; readonly capacity: number }[]): Map<string, number> {
-  const capacities = [...new Set(tiers.map(({ capacity }) => capacity))].sort((a, b) => a - b);
-  return new Map(tiers.map(({ name, capacity }) => [name, capacities.indexOf(capacity)]));
+  const sizeOf = ({ name, capacity }: (typeof tiers)[number]) => (name === 'default' ? 0 : capacity);
+  const sizes = [...new Set(tiers.map(sizeOf))].sort((a, b) => a - b);
+  return new Map(tiers.map((tier) => [tier.name, sizes.indexOf(sizeOf(tier))]));
 }

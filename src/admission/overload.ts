@@ -61,7 +61,7 @@ const LEAST = 0.02;
  * The clock and what is measured are the caller's: see `watchLoad`.
  */
 export class Overload {
-  readonly #options: OverloadOptions;
+  #options: OverloadOptions;
   #lateSamples = 0;
   #isRationing = false;
   #quietSamples = 0;
@@ -70,11 +70,15 @@ export class Overload {
   #pressure = 0;
   #memoryShare = 0;
   #mayCache = true;
-  readonly #isFull: boolean[];
+  readonly #isFull: boolean[] = [];
 
   constructor(options: OverloadOptions) {
     this.#options = options;
-    this.#isFull = Array.from({ length: options.ranks }, () => false);
+  }
+
+  /** Go by other bounds from now on. */
+  configure(options: Partial<OverloadOptions>): void {
+    this.#options = { ...this.#options, ...options };
   }
 
   /** Take note of the load, at regular times. */

@@ -6,7 +6,7 @@ import {
   type CompletionRequest,
   type Cost,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { type Account, type CallContext, finished, type Layer, replay, started } from '../completion.ts';
+import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
@@ -206,8 +206,7 @@ class CachedCall {
     const boarding = { context: this.#context, tell: (event: CompletionEvent) => event };
     return flights.begin(this.#flight, boarding, {
       begin: this.#ask,
-      see: (event, account) => {
-        noteSpent(event, account);
+      see: (event) => {
         const whole = recording?.add(event);
         return whole && this.#store(whole);
       },
@@ -244,11 +243,6 @@ export function modelTag(model: string): string {
 /** The tag of answers that a caller got first. */
 export function callerTag(name: string): string {
   return `caller ${name}`;
-}
-
-function noteSpent({ event }: CompletionEvent, account: Account): void {
-  if (event.case === 'usage') account.spent = { usage: event.value, cost: undefined };
-  else if (event.case === 'finished') account.spent = { usage: event.value.usage, cost: event.value.cost };
 }
 
 function noCost(): Cost {

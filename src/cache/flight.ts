@@ -10,10 +10,9 @@ export interface FlightOptions<Event> {
   /** About how many bytes an event takes. */
   readonly sizeOf: (event: Event) => number;
   /**
-   * Sees each event once, as it comes, and may note what it takes. A promise keeps the flight open for late joiners until it is
-   * settled.
+   * Sees each event once, as it comes. A promise keeps the flight open for late joiners until it is settled.
    */
-  readonly see: (event: Event, account: Account) => Promise<unknown> | undefined;
+  readonly see: (event: Event) => Promise<unknown> | undefined;
   /** The most bytes of the log, at this moment. */
   readonly maxBytes: () => number;
   /** Told what the log takes more or, below 0, less. */
@@ -152,7 +151,7 @@ export class Flight<Event> {
     grew(bytes);
     if (this.#bytes > maxBytes()) this.#shorten();
     this.#isWhole = isLast(event);
-    this.#holdOpen(see(event, this.#account));
+    this.#holdOpen(see(event));
     if (this.#isWhole || this.#dropped + this.#events.length === 1) this.#note();
   }
 

@@ -27,14 +27,15 @@ export interface MemoryCacheOptions {
  * index of tags has to be kept here in any case. What has expired is never told, and goes when it has not been used for longest.
  */
 export class MemoryCache implements AnswerStore {
-  readonly #maxBytes: number;
+  /** The most that is kept, from the next answer on. */
+  maxBytes: number;
   readonly #now: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #keysOfTag = new Map<string, Set<string>>();
   #bytes = 0;
 
   constructor({ maxBytes, now = () => performance.now() }: MemoryCacheOptions) {
-    this.#maxBytes = maxBytes;
+    this.maxBytes = maxBytes;
     this.#now = now;
   }
 
@@ -65,11 +66,11 @@ export class MemoryCache implements AnswerStore {
     this.#forget(key);
     const names = tags.reduce((length, tag) => length + tag.length, key.length);
     const size = bytes.byteLength + 2 * names + ENTRY_BYTES;
-    if (size > this.#maxBytes) return;
+    if (size > this.maxBytes) return;
     const now = this.#now();
     this.#sweep(now);
     for (const oldest of this.#entries.keys()) {
-      if (this.#bytes + size <= this.#maxBytes) break;
+      if (this.#bytes + size <= this.maxBytes) break;
       this.#forget(oldest);
     }
     this.#entries.set(key, { bytes, storedAt: now, expiresAt: now + ttlMs, tags, size });

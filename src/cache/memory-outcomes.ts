@@ -36,6 +36,10 @@ export class MemoryOutcomes implements OutcomeStore {
     };
   }
 
+  set maxBytes(bytes: number) {
+    this.#known.maxBytes = bytes;
+  }
+
   /** The outcome of a call, if there is one. */
   find(key: string): Extract<Claim, { state: 'known' }> | undefined {
     const bytes = this.#known.get(key)?.bytes;

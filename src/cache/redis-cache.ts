@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { type RedisGuard, scriptOf } from '../store/redis-guard.ts';
 import type { AnswerStore, Selection, StoredAnswer } from './answer-store.ts';
-import { type RedisCommands, redisScript } from './redis-commands.ts';
 
 /** How answers are kept in Redis. */
 export interface RedisCacheOptions {
-  readonly redis: RedisCommands;
+  readonly redis: Pick<RedisGuard, 'send' | 'run'>;
   /** What the names of all keys begin with. */
   readonly keyPrefix: string;
   /** A larger answer is not stored: everything else would have to wait for it. The default value is 1 MiB. */
@@ -21,7 +21,7 @@ const BATCH = 500;
 /** The list in which every answer is. */
 const EVERY = '';
 
-const list = redisScript(readFileSync(new URL('redis/list.lua', import.meta.url), 'utf8'));
+const list = scriptOf(readFileSync(new URL('redis/list.lua', import.meta.url), 'utf8'));
 
 /**
  * Keeps answers in Redis, for all replicas that share it; Redis forgets them when their time is over.
@@ -32,7 +32,7 @@ const list = redisScript(readFileSync(new URL('redis/list.lua', import.meta.url)
  *   put in.
  */
 export class RedisCache implements AnswerStore {
-  readonly #redis: RedisCommands;
+  readonly #redis: Pick<RedisGuard, 'send' | 'run'>;
   readonly #prefix: string;
   readonly #maxAnswerBytes: number;
   readonly #now: () => number;

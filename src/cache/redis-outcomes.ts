@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { type RedisGuard, scriptOf } from '../store/redis-guard.ts';
 import type { Claim, Lease, OutcomeStore } from './outcome-store.ts';
-import { type RedisCommands, redisScript } from './redis-commands.ts';
 
 /** How outcomes are kept in Redis. */
 export interface RedisOutcomesOptions {
-  readonly redis: RedisCommands;
+  readonly redis: Pick<RedisGuard, 'send' | 'run'>;
   /** What the names of all keys begin with. */
   readonly keyPrefix: string;
   /** How long a claim holds that is not renewed. */
@@ -19,7 +19,7 @@ const VERSION = 'v1';
 const MAX_OUTCOME_BYTES = 4 * 1024 * 1024;
 
 function load(name: string) {
-  return redisScript(readFileSync(new URL(`redis/${name}.lua`, import.meta.url), 'utf8'));
+  return scriptOf(readFileSync(new URL(`redis/${name}.lua`, import.meta.url), 'utf8'));
 }
 
 const scripts = {
@@ -35,7 +35,7 @@ const scripts = {
  * A call is one text: `claimed TOKEN FINGERPRINT` while somebody carries it out, then `known FINGERPRINT BASE64`.
  */
 export class RedisOutcomes implements OutcomeStore {
-  readonly #redis: RedisCommands;
+  readonly #redis: Pick<RedisGuard, 'send' | 'run'>;
   readonly #prefix: string;
   readonly #leaseMs: string;
   readonly #maxOutcomeBytes: number;

@@ -1,8 +1,8 @@
 import { createClient } from 'redis';
-import type { RedisCommands } from '../../src/cache/redis-commands.ts';
+import type { RedisGuard } from '../../src/store/redis-guard.ts';
 
 /** Commands to a Redis, without anything that guards them. */
-export interface OpenRedis extends RedisCommands {
+export interface OpenRedis extends Pick<RedisGuard, 'send' | 'run'> {
   /** How many commands were sent. */
   sent: number;
   close(): void;

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SingleFlight } from '../../src/cache/single-flight.ts';
-import type { Account, CallContext } from '../../src/completion.ts';
+import type { CallContext } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { Stop } from '../../src/stop.ts';
 import { contextOf } from '../attempt/fake-provider.ts';
@@ -63,7 +63,7 @@ function boarding(more: Partial<CallContext> = {}) {
 const noSee = () => undefined;
 
 /** A first reader that has begun a flight under the key `a`. */
-function began(all = flights(), see: (event: number, account: Account) => Promise<unknown> | undefined = noSee) {
+function began(all = flights(), see: (event: number) => Promise<unknown> | undefined = noSee) {
   const source = new Source();
   const first = boarding();
   const reader = all.begin('a', first, { begin: source.begin, see });
@@ -305,19 +305,16 @@ describe('the log of a flight', () => {
     expect([all.count, all.bytes]).toEqual([0, 0]);
   });
 
-  it('shows each event once to whoever looks on, and tells the one that pays what was noted', async () => {
+  it('shows each event once to whoever looks on', async () => {
     const seen: number[] = [];
-    const { all, source, first, reader } = began(flights(), (event, account: Account) => {
+    const { all, source, reader } = began(flights(), (event) => {
       seen.push(event);
-      account.spent = { usage: undefined, cost: undefined };
       return undefined;
     });
     const other = joined(all);
     source.give(1, LAST, 'end');
     await Promise.all([rest(reader), rest(other.reader)]);
     expect(seen).toEqual([1, LAST]);
-    expect(first.context.account).toMatchObject({ free: false, spent: { usage: undefined, cost: undefined } });
-    expect(other.context.account).toEqual({ tries: 0, free: true });
   });
 });
 

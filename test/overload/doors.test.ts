@@ -81,6 +81,7 @@ describe('as many calls as may be in flight', () => {
   it('leave the last places to those whose tier allows more', async () => {
     const { doors, upstream } = await started({
       server: { max_in_flight: 10 },
+      limits: { tiers: [{ name: 'premium', capacity: 10_000 }] },
       keys: [keyOf('ann', 'default'), keyOf('pam', 'premium')],
     });
     const ask = (name: string) => doors.named('openai unary').ask({ model: 'both', headers: as(name) });
@@ -100,6 +101,7 @@ describe('an event loop that comes late', () => {
   it('refuses some calls of the lowest class first, and none a few seconds later', async () => {
     const { doors, upstream, gateway } = await started({
       overload: { event_loop_delay: '200ms' },
+      limits: { tiers: [{ name: 'premium', capacity: 10_000 }] },
       keys: [keyOf('ann', 'default'), keyOf('pam', 'premium')],
     });
     upstream.script(saying('hi'));

@@ -181,7 +181,8 @@ describe('a refusal', () => {
 describe('calls that arrive', () => {
   const principal = (tier: string) => ({ name: 'n', tier, models: [], admin: false });
   const ranks = ranksOf([
-    { name: 'default', capacity: 100 },
+    // However many calls a variable allows it.
+    { name: 'default', capacity: 1_000_000 },
     { name: 'premium', capacity: 500 },
     { name: 'enterprise', capacity: 1000 },
   ]);
