@@ -29,7 +29,10 @@ export interface StoreSettings {
 export interface Stores {
   readonly limits: LimitStore;
   readonly usage: UsageStore;
-  /** The way to Redis, for whoever else keeps something there; undefined: there is none. */
+  /**
+   * A way to Redis of its own, for answers: they are large, and limits must not wait for them, nor be taken for away when one was
+   * too much. Undefined: there is no Redis.
+   */
   readonly redis: RedisGuard | undefined;
   /** Write what is not written yet, and close. */
   close(): Promise<void>;
@@ -76,21 +79,24 @@ async function openRedis(settings: StoreSettings, log: Logger): Promise<Stores> 
   const place = parseRedisUrl(redisUrl);
   if (place === undefined) throw new TypeError('state.redis_url is no URL of a Redis');
   // What went wrong with a connection is told by the guard, when somebody needed it.
-  const connection = await connectRedis(place, (error) => log.debug({ error: error.message }, 'a connection to Redis'));
-  const guard = new RedisGuard({ connection, log, keyPrefix });
+  const connect = () => connectRedis(place, (error) => log.debug({ error: error.message }, 'a connection to Redis'));
+  const guard = new RedisGuard({ connection: await connect(), log, keyPrefix });
+  const ofAnswers = log.child({ of: 'answers' });
+  const answers = new RedisGuard({ connection: await connect(), log: ofAnswers, keyPrefix: `${keyPrefix}answers:` });
   const shared = new RedisLimits({ guard, log, keyPrefix, leaseMs });
   const usage = new BufferedUsage(new RedisUsage(guard, keyPrefix), log);
-  await guard.ready(START_MS);
+  await Promise.all([guard.ready(START_MS), answers.ready(START_MS)]);
   return {
     limits: new OutageLimits({ shared, own: new MemoryLimits({ leaseMs }), policy, replicas }),
     usage,
-    redis: guard,
+    redis: answers,
     async close() {
       await Promise.race([
         Promise.all([shared.flush(), usage.close()]),
         new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref()),
       ]);
       guard.close();
+      answers.close();
     },
   };
 }

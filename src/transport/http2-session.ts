@@ -12,12 +12,15 @@ export interface SessionTimeouts {
 }
 
 /**
- * Close sessions that ask for nothing and refuse requests that never end.
+ * Close sessions that ask for nothing and refuse requests that never end. At `ageMs` (0: never) ask the client for another one.
  *
  * Node's `headersTimeout` and `requestTimeout` know HTTP/1 only.
  */
-export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeouts): void {
+export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeouts, ageMs: number): void {
   let streams = 0;
+  // GOAWAY names the last request that will be answered: what is under way ends as it should, what crosses it on the way is known
+  // not to have been carried out. Announcing it first, with a GOAWAY that names none, is no use here: nghttp2 takes no request after.
+  const age = ageMs === 0 ? undefined : setTimeout(() => session.close(), ageMs);
   let idle = setTimeout(() => session.destroy(), timeouts.headerTimeoutMs);
   session.on('stream', (stream, _headers, flags) => {
     clearTimeout(idle);
@@ -28,7 +31,10 @@ export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeo
       if (streams === 0 && !session.closed) idle = setTimeout(() => session.close(), timeouts.idleTimeoutMs);
     });
   });
-  session.once('close', () => clearTimeout(idle));
+  session.once('close', () => {
+    clearTimeout(idle);
+    clearTimeout(age);
+  });
 }
 
 function awaitBody(stream: ServerHttp2Stream, timeoutMs: number): void {

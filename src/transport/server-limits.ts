@@ -15,6 +15,10 @@ export interface ServerLimits {
   readonly maxHeaderBytes: number;
   /** Requests at once on an HTTP/2 connection. */
   readonly maxConcurrentStreams: number;
+  /** How old a connection may become, give or take a tenth, before its client is asked for another one; 0: any age. */
+  readonly maxConnectionAgeMs: number;
+  /** Connections at once; more are closed as soon as they come. */
+  readonly maxConnections: number;
 }
 
 /** Limits where the configuration has none. Balancers keep connections for 60 s: the side that closes first must be theirs. */
@@ -25,6 +29,8 @@ export const defaultLimits: ServerLimits = {
   idleTimeoutMs: 65_000,
   maxHeaderBytes: 16_384,
   maxConcurrentStreams: 100,
+  maxConnectionAgeMs: 0,
+  maxConnections: Number.POSITIVE_INFINITY,
 };
 
 /** The limits as Node's HTTP/1 server takes them. */

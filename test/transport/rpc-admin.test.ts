@@ -79,6 +79,7 @@ describe.each(protocols)('the rpcs for administrators by %s', (_name, transportT
       ExplainRoute: client.explainRoute({}),
       ReloadConfig: client.reloadConfig({}),
       GetUsage: client.getUsage({}),
+      PurgeCache: client.purgeCache({}),
     };
     expect(Object.keys(calls).sort()).toEqual(AdminService.methods.map(({ name }) => name).sort());
     for (const [name, call] of Object.entries(calls)) {

@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/admin_service.proto.
  */
 export const file_llmgateway_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0y2gQKDEFkbWluU2VydmljZRJrChFHZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5HZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlIgOQAgESbAoTUmVzZXRDaXJjdWl0QnJlYWtlchIpLmxsbWdhdGV3YXkudjEuUmVzZXRDaXJjdWl0QnJlYWtlclJlcXVlc3QaKi5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJmChFTZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5TZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlElwKDEV4cGxhaW5Sb3V0ZRIiLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVxdWVzdBojLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVzcG9uc2UiA5ACARJXCgxSZWxvYWRDb25maWcSIi5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaIy5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1Jlc3BvbnNlElAKCEdldFVzYWdlEh4ubGxtZ2F0ZXdheS52MS5HZXRVc2FnZVJlcXVlc3QaHy5sbG1nYXRld2F5LnYxLkdldFVzYWdlUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_completion, file_llmgateway_v1_provider, file_llmgateway_v1_usage]);
+  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0ioAEKEVB1cmdlQ2FjaGVSZXF1ZXN0EhsKBW1vZGVsGAEgASgJQgq6SAdyBRABGIAESAASJAoDa2V5GAIgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSRIABIcCgZjYWxsZXIYAyABKAlCCrpIB3IFEAEYgAFIABIWCgNhbGwYBCABKAhCB7pIBGoCCAFIAEISCglzZWxlY3Rpb24SBbpIAggBIiQKElB1cmdlQ2FjaGVSZXNwb25zZRIOCgZwdXJnZWQYASABKA0yrQUKDEFkbWluU2VydmljZRJrChFHZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5HZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlIgOQAgESbAoTUmVzZXRDaXJjdWl0QnJlYWtlchIpLmxsbWdhdGV3YXkudjEuUmVzZXRDaXJjdWl0QnJlYWtlclJlcXVlc3QaKi5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJmChFTZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5TZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlElwKDEV4cGxhaW5Sb3V0ZRIiLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVxdWVzdBojLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVzcG9uc2UiA5ACARJXCgxSZWxvYWRDb25maWcSIi5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaIy5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1Jlc3BvbnNlElAKCEdldFVzYWdlEh4ubGxtZ2F0ZXdheS52MS5HZXRVc2FnZVJlcXVlc3QaHy5sbG1nYXRld2F5LnYxLkdldFVzYWdlUmVzcG9uc2UiA5ACARJRCgpQdXJnZUNhY2hlEiAubGxtZ2F0ZXdheS52MS5QdXJnZUNhY2hlUmVxdWVzdBohLmxsbWdhdGV3YXkudjEuUHVyZ2VDYWNoZVJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_completion, file_llmgateway_v1_provider, file_llmgateway_v1_usage]);
 
 /**
  * Asks for a provider's circuit breakers.
@@ -409,6 +409,80 @@ export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@_
   messageDesc(file_llmgateway_v1_admin_service, 10);
 
 /**
+ * Forgets cached answers.
+ *
+ * @generated from message llmgateway.v1.PurgeCacheRequest
+ */
+export type PurgeCacheRequest = Message<"llmgateway.v1.PurgeCacheRequest"> & {
+  /**
+   * Which ones.
+   *
+   * @generated from oneof llmgateway.v1.PurgeCacheRequest.selection
+   */
+  selection: {
+    /**
+     * Those of a model: by the name that was asked for, by the model that answered, or by `provider/model`.
+     *
+     * @generated from field: string model = 1;
+     */
+    value: string;
+    case: "model";
+  } | {
+    /**
+     * One, by its key: the `X-Cache-Key` header of the answer.
+     *
+     * @generated from field: string key = 2;
+     */
+    value: string;
+    case: "key";
+  } | {
+    /**
+     * Those of a caller, by the name of the API key.
+     *
+     * @generated from field: string caller = 3;
+     */
+    value: string;
+    case: "caller";
+  } | {
+    /**
+     * All of them. Only `true` is allowed.
+     *
+     * @generated from field: bool all = 4;
+     */
+    value: boolean;
+    case: "all";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message llmgateway.v1.PurgeCacheRequest.
+ * Use `create(PurgeCacheRequestSchema)` to create a new message.
+ */
+export const PurgeCacheRequestSchema: GenMessage<PurgeCacheRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 11);
+
+/**
+ * What was forgotten.
+ *
+ * @generated from message llmgateway.v1.PurgeCacheResponse
+ */
+export type PurgeCacheResponse = Message<"llmgateway.v1.PurgeCacheResponse"> & {
+  /**
+   * How many answers.
+   *
+   * @generated from field: uint32 purged = 1;
+   */
+  purged: number;
+};
+
+/**
+ * Describes the message llmgateway.v1.PurgeCacheResponse.
+ * Use `create(PurgeCacheResponseSchema)` to create a new message.
+ */
+export const PurgeCacheResponseSchema: GenMessage<PurgeCacheResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 12);
+
+/**
  * For those who run the gateway: needs an admin key where keys are configured. PERMISSION_DENIED with any other.
  *
  * @generated from service llmgateway.v1.AdminService
@@ -475,6 +549,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetUsageRequestSchema;
     output: typeof GetUsageResponseSchema;
+  },
+  /**
+   * Forgets cached answers. Calls that are being carried out may still store theirs.
+   *
+   * @generated from rpc llmgateway.v1.AdminService.PurgeCache
+   */
+  purgeCache: {
+    methodKind: "unary";
+    input: typeof PurgeCacheRequestSchema;
+    output: typeof PurgeCacheResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_llmgateway_v1_admin_service, 0);

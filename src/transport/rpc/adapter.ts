@@ -29,6 +29,8 @@ export interface RpcAdapterOptions extends Omit<ConnectRouterOptions, 'acceptCom
   readonly log: Logger;
   /** Sees each error once more before it is written, those that connect-es made by itself too. */
   readonly onError?: (error: ConnectError, values: ContextValues) => void;
+  /** Told when a request has been answered, or will not be. */
+  readonly onServed?: ((values: ContextValues) => void) | undefined;
 }
 
 /** Serves a request for an rpc. `path` is that of its URL, without the query. */
@@ -42,7 +44,7 @@ export type RpcHandler = (request: IncomingMessage, response: ServerResponse, pa
  * no host, and logs to the console.
  */
 export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler {
-  const { routes, registry, addressOf, writeStallMs, log, onError, ...options } = adapterOptions;
+  const { routes, registry, addressOf, writeStallMs, log, onError, onServed, ...options } = adapterOptions;
   const router = createConnectRouter({
     ...options,
     acceptCompression: [compressionGzip, compressionBrotli],
@@ -66,7 +68,7 @@ export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler 
     if (handler === undefined) {
       refuseRpc(request, response, { httpStatus: 404, message: `there is no rpc ${path}` });
     } else if (accepts(handler, request, response)) {
-      serve(handler, request, response, { addressOf, writeStallMs }).catch((error: unknown) => {
+      serve(handler, request, response, { addressOf, writeStallMs, onServed }).catch((error: unknown) => {
         log.error({ err: error, rpc: path }, 'an rpc handler threw');
         response.destroy();
       });
@@ -102,7 +104,7 @@ async function serve(
   handler: UniversalHandler,
   request: IncomingMessage,
   response: ServerResponse,
-  { addressOf, writeStallMs }: Pick<RpcAdapterOptions, 'addressOf' | 'writeStallMs'>,
+  { addressOf, writeStallMs, onServed }: Pick<RpcAdapterOptions, 'addressOf' | 'writeStallMs' | 'onServed'>,
 ): Promise<void> {
   const left = new AbortController();
   response.once('close', () => {
@@ -110,14 +112,20 @@ async function serve(
   });
   // A write that meets a connection just lost is no event of its own: `close` follows.
   response.on('error', () => {});
-  const answer = await handler(universalRequest(request, addressOf(request), left.signal));
-  if (answer.body === undefined) {
-    // Connect has no words for what is wrong before it knows the protocol.
-    const message = answer.status === 505 ? 'this rpc needs HTTP/2' : 'the encoding of the message is not spoken here';
-    refuseRpc(request, response, { httpStatus: answer.status, message, headers: fieldsOf(answer.header) });
-    return;
+  const asked = universalRequest(request, addressOf(request), left.signal);
+  try {
+    const answer = await handler(asked);
+    if (answer.body === undefined) {
+      // Connect has no words for what is wrong before it knows the protocol.
+      const message =
+        answer.status === 505 ? 'this rpc needs HTTP/2' : 'the encoding of the message is not spoken here';
+      refuseRpc(request, response, { httpStatus: answer.status, message, headers: fieldsOf(answer.header) });
+      return;
+    }
+    await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
+  } finally {
+    onServed?.(asked.contextValues);
   }
-  await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
 }
 
 /**

@@ -20,5 +20,6 @@ export function adminService({ gateway, reload }: DoorDependencies): ServiceImpl
     explainRoute: ({ request = create(CompletionRequestSchema) }, context) =>
       gateway.explainRoute(request, { principal: principalOf(context), streaming: false }),
     reloadConfig: () => reload(),
+    purgeCache: async (request) => ({ purged: await gateway.purgeCache(request) }),
   };
 }

@@ -31,6 +31,9 @@ const keyless: ReadonlySet<string> = new Set([HealthService.typeName, Health.typ
 /** Services of which every rpc needs admin rights. */
 const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
+/** Services whose rpcs are carried out upstream. */
+const calls: ReadonlySet<string> = new Set([CompletionService.typeName, EmbeddingService.typeName]);
+
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
   const { addressOf, log, bodyLimitBytes, writeStallMs } = dependencies;
@@ -46,7 +49,9 @@ export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
     requestGate: createGate(dependencies, {
       needsNoKey: ({ parent }) => keyless.has(parent.typeName),
       needsAdmin: ({ parent }) => forAdmins.has(parent.typeName),
+      isCarriedOut: ({ parent }) => calls.has(parent.typeName),
     }),
+    onServed: (values) => arrivalOf(values)?.isRead?.(),
     interceptors: [mapErrors(log)],
     onError: (error, values) => describeConnectError(error, arrivalOf(values)?.requestId ?? ''),
     routes: (router) =>

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { Code, ConnectError, createContextValues } from '@connectrpc/connect';
+import { Code, ConnectError, type ContextValues, createContextValues } from '@connectrpc/connect';
 import type { UniversalServerRequest } from '@connectrpc/connect/protocol';
 import { addressKey, leftKey } from './arrival.ts';
 
@@ -13,7 +13,11 @@ const deadlines: Record<string, Record<string, number>> = {
 };
 
 /** A request as connect-es reads it, from a caller at `address`. `left` aborts when the connection is lost before the answer is written whole. */
-export function universalRequest(request: IncomingMessage, address: string, left: AbortSignal): UniversalServerRequest {
+export function universalRequest(
+  request: IncomingMessage,
+  address: string,
+  left: AbortSignal,
+): UniversalServerRequest & { readonly contextValues: ContextValues } {
   return {
     httpVersion: request.httpVersion,
     method: request.method ?? '',
