@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
+import { type CompletionEvent, type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { Config, JwtConfig } from '../gen/llmgateway/v1/config_pb.ts';
-import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
+import type { EmbeddingRequest, EmbeddingResult } from '../gen/llmgateway/v1/embedding_service_pb.ts';
+import { arrivals } from './admission/arrivals.ts';
 import { authenticator } from './admission/authenticate.ts';
 import { unpricedTargets } from './admission/budget.ts';
 import { callLimits } from './admission/call-limits.ts';
@@ -15,16 +16,31 @@ import { FailedTries, usualTryLimits } from './admission/failed-tries.ts';
 import { InFlight } from './admission/in-flight.ts';
 import { KeySet } from './admission/key-set.ts';
 import { Leases } from './admission/leases.ts';
+import { Overload } from './admission/overload.ts';
 import { createTokens, type Tokens } from './admission/tokens.ts';
 import { type UsageReports, usageReports } from './admission/usage-report.ts';
+import { turnClock, watchLoad } from './admission/watch-load.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { Guards } from './attempt/guards.ts';
+import { newId } from './attempt/new-id.ts';
+import { completions, embeddings } from './attempt/operation.ts';
 import { breakerControls } from './attempt/operator.ts';
+import type { AnswerStore } from './cache/answer-store.ts';
+import type { CacheOptions, CacheUse } from './cache/cache.ts';
+import { guardedOutcomes } from './cache/guarded-outcomes.ts';
+import { MemoryCache } from './cache/memory-cache.ts';
+import { MemoryOutcomes } from './cache/memory-outcomes.ts';
+import { completionOutcomes, embeddingOutcomes } from './cache/outcome-form.ts';
+import type { OutcomeStore } from './cache/outcome-store.ts';
+import { purgeAnswers } from './cache/purge.ts';
+import { RedisCache } from './cache/redis-cache.ts';
+import { RedisOutcomes } from './cache/redis-outcomes.ts';
+import { SingleFlight } from './cache/single-flight.ts';
 import type { CallContext } from './completion.ts';
 import { ConfigError, type LoadedConfig } from './config.ts';
-import { type Gateway, paths } from './gateway.ts';
+import { type Gateway, type PathParts, paths } from './gateway.ts';
 import { closeUnused, type Keep, type KeptParts, keepParts } from './kept-parts.ts';
 import { HttpClient } from './providers/http.ts';
 import type { Provider } from './providers/provider.ts';
@@ -47,6 +63,9 @@ import { describeModels, describeProvider, judgeHealth } from './routing/status.
 import {
   attemptLimits,
   budgetedKeys,
+  cachePolicies,
+  cachesAnything,
+  callerRanks,
   callPolicies,
   guardSettings,
   issuerFrom,
@@ -58,6 +77,7 @@ import {
   milliseconds,
   modelFrom,
   namesModel,
+  overloadSettings,
   providerFrom,
   providerLimits,
   providerNames,
@@ -68,13 +88,17 @@ import {
 } from './settings.ts';
 import { openStores, type Stores } from './store/open-stores.ts';
 import { dayTeller } from './store/usage.ts';
+import { CacheCounts } from './telemetry/cache-counts.ts';
 import type { TargetName } from './telemetry/call-trace.ts';
 import type { Insight } from './telemetry/insight.ts';
 import { CallCounts } from './telemetry/observe.ts';
-import { countCircuits, readGateway, readStores, timeCommands } from './telemetry/read-gateway.ts';
+import { countCircuits, readGateway } from './telemetry/read-gateway.ts';
+import { readStores, timeCommands } from './telemetry/read-stores.ts';
+import { ShedCounts } from './telemetry/shed-counts.ts';
 import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import type { DoorDependencies } from './transport/call.ts';
 import { addressReader } from './transport/client-address.ts';
+import { connectionLimit } from './transport/file-descriptors.ts';
 import { createHandler } from './transport/handler.ts';
 import { createRestHandler } from './transport/rest/rest.ts';
 import { createServer, type RequestHandler } from './transport/server.ts';
@@ -119,6 +143,8 @@ const MAX_CONCURRENT_STREAMS = 100;
 const LEASE_MS = 20_000;
 /** A lease outlasts three rounds: one that a store misses is no loss. */
 const LEASE_ROUND_MS = 5_000;
+/** A process that is paused for longer than this while it carries out a call may see another one carry it out, too. */
+const CLAIM_LEASE_MS = 10_000;
 
 /** What is counted and learnt as long as the process lives, whatever becomes of the configuration: all of it by name. */
 interface Lasting {
@@ -133,6 +159,23 @@ interface Lasting {
   readonly stores: Stores;
   readonly leases: Leases;
   readonly telemetry: Telemetry;
+  readonly repeats: Repeats;
+  readonly overload: Overload;
+  readonly shed: ShedCounts;
+}
+
+/** What is kept of calls for those like them. */
+interface Repeats {
+  readonly counts: CacheCounts;
+  readonly answers: AnswerStore;
+  readonly outcomes: OutcomeStore;
+  /** What is kept in this process, which has bounds. */
+  readonly own: { readonly answers: MemoryCache; readonly outcomes: MemoryOutcomes };
+  readonly flights: {
+    readonly answers: SingleFlight<CompletionEvent>;
+    readonly completions: SingleFlight<CompletionEvent>;
+    readonly embeddings: SingleFlight<EmbeddingResult>;
+  };
 }
 
 /** What one configuration makes. A request runs on one of these from its first line to the last of its answer. */
@@ -168,23 +211,25 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
     ...loaded.telemetry,
   });
   const lasting = await lastingOf(loaded, log, version, telemetry);
-  const { inFlight, guards, leases, stores } = lasting;
+  const { inFlight, guards, leases, stores, overload, repeats, shed } = lasting;
   const told = {
     providers: () => live.current.gateway.listProviders(),
     circuitsOf: (provider: string) => live.current.gateway.circuitBreakerOf(provider).models,
     activeCalls: () => inFlight.count,
     connections: () => server.connections(),
     droppedLines,
+    shed,
   };
   const insight = telemetry.insight({
     ...told,
     providers: () => live.current.fleet.serving().map(({ name }) => name),
   });
   readGateway(telemetry.metrics, telemetry.names, told);
-  const { redis } = stores;
   readStores(telemetry.metrics, {
-    ...(redis && { redisUp: () => redis.up }),
+    redisUp: stores.redisUp,
     budgets: () => live.current.reports.budgetsOf(''),
+    cacheCounts: repeats.counts,
+    memoryCache: stores.redis ? undefined : repeats.own.answers,
   });
   const build = (from: LoadedConfig, before?: Snapshot) =>
     snapshotOf(from, lasting, before, {
@@ -208,6 +253,7 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
   });
   nameTargets(telemetry, live);
   await live.current.fleet.detect(DETECTION_AT_START_MS);
+  const endLoadWatch = watchLoad((load) => overload.sample(load));
   let endWatch = watchProviders(live);
 
   const apply = async (next: LoadedConfig): Promise<void> => {
@@ -215,6 +261,8 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
     const snapshot = build(next, before);
     await snapshot.fleet.detect(DETECTION_AT_START_MS);
     inFlight.limit = maxInFlight(next);
+    overload.configure(overloadSettings(next.config));
+    bound(repeats.own, next.config);
     guards.configure(guardSettings(next.config), providerLimits(next.config));
     const level = logLevel(next);
     if (level !== logLevel(before.loaded)) log.level = level;
@@ -235,6 +283,7 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
 
   const close = async () => {
     endWatch();
+    endLoadWatch();
     await server.close();
     // Each part by the last that has it.
     const all = live.all();
@@ -290,6 +339,9 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, tel
     stores,
     leases: new Leases(stores.limits, LEASE_ROUND_MS),
     telemetry,
+    repeats: repeatsOf(config, stores),
+    overload: new Overload({ ...overloadSettings(config), turnMs: turnClock(), random: Math.random }),
+    shed: new ShedCounts(),
   };
 }
 
@@ -303,6 +355,31 @@ function nameTargets({ names }: Telemetry, live: Replaceable<Snapshot>): void {
     const provider = fleet.serving().find((each) => each.name === name);
     return provider !== undefined && catalogue.has(provider, model);
   });
+}
+
+/** Answers and outcomes are in Redis where there is one: then all replicas have them. Flights are those of this process. */
+function repeatsOf(config: Config, { redis }: Stores): Repeats {
+  const keyPrefix = config.state?.keyPrefix ?? '';
+  const own = { answers: new MemoryCache({ maxBytes: 0 }), outcomes: new MemoryOutcomes({ maxBytes: 0 }) };
+  bound(own, config);
+  return {
+    counts: new CacheCounts(),
+    own,
+    answers: redis ? new RedisCache({ redis, keyPrefix }) : own.answers,
+    outcomes: redis
+      ? guardedOutcomes(new RedisOutcomes({ redis, keyPrefix, leaseMs: CLAIM_LEASE_MS }), own.outcomes)
+      : own.outcomes,
+    flights: {
+      answers: new SingleFlight(completions),
+      completions: new SingleFlight(completions),
+      embeddings: new SingleFlight(embeddings),
+    },
+  };
+}
+
+function bound({ answers, outcomes }: Repeats['own'], { cache, idempotency }: Config): void {
+  answers.maxBytes = cache?.maxBytes ?? 0;
+  outcomes.maxBytes = idempotency?.maxBytes ?? 0;
 }
 
 function maxInFlight({ config }: LoadedConfig): number {
@@ -338,7 +415,7 @@ function watchProviders(live: Replaceable<Snapshot>): () => void {
  */
 function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | undefined, current: Current): Snapshot {
   const { config } = loaded;
-  const { log, inFlight, failedTries } = lasting;
+  const { log, inFlight, overload, shed, failedTries } = lasting;
   const { parts, keep } = keepParts(before?.parts);
   try {
     const fleet = fleetOf(loaded, keep);
@@ -350,6 +427,7 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
       gateway: { ...gateway, ...lookingOn(current.gateway) },
       authenticate: authenticator({ keys, adminKeySha256: loaded.adminKeySha256, tokens, failedTries }),
       addressOf: addressReader(config.server?.trustedProxies ?? []),
+      arrive: arrivals({ inFlight, overload, ranks: callerRanks(config), counts: shed }),
       log,
       bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
       writeStallMs: WRITE_STALL_MS,
@@ -383,6 +461,7 @@ function newest(current: () => Gateway): Gateway {
     listModels: (principal) => current().listModels(principal),
     getUsage: (filter) => current().getUsage(filter),
     explainRoute: (request, asker) => current().explainRoute(request, asker),
+    purgeCache: (request) => current().purgeCache(request),
     circuitBreakerOf: (provider) => current().circuitBreakerOf(provider),
     resetCircuitBreaker: (provider, model) => current().resetCircuitBreaker(provider, model),
     setCircuitBreaker: (provider, model, hold) => current().setCircuitBreaker(provider, model, hold),
@@ -401,7 +480,8 @@ function listenerSettings(config: Config) {
       requestTimeoutMs: milliseconds(server?.requestTimeout),
       firstByteTimeoutMs: milliseconds(server?.headerTimeout),
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
-      ...(server?.maxConnectionAge && { maxAgeMs: milliseconds(server.maxConnectionAge) }),
+      maxConnectionAgeMs: milliseconds(server?.maxConnectionAge),
+      maxConnections: connectionLimit(),
     },
   };
 }
@@ -482,13 +562,53 @@ function tlsOf({ server }: Config): { tls?: { cert: Buffer; key: Buffer } } {
 
 type Request = CompletionRequest | EmbeddingRequest;
 
+/** What answers calls that were made before, or are being made. */
+function repeatLayers(
+  config: Config,
+  router: Router,
+  { repeats, overload }: Lasting,
+): Pick<PathParts, 'idempotency' | 'cache'> {
+  const { counts, answers, outcomes, flights } = repeats;
+  const policyOf = cachePolicies(config);
+  const useOf = ({ route, targets }: Resolved): CacheUse | undefined => {
+    const policy = policyOf(route);
+    return policy && { ...policy, targets };
+  };
+  const cache: CacheOptions = {
+    useFor(request, { principal }) {
+      const resolved = router.resolve(request, principal);
+      return resolved instanceof Promise ? resolved.then(useOf) : useOf(resolved);
+    },
+    store: answers,
+    flights: flights.answers,
+    sizeOf: completions.sizeOf,
+    mayStore: () => overload.mayCache,
+    counts,
+    newId: () => completions.idPrefix + newId(),
+  };
+  const common = {
+    store: outcomes,
+    ttlMs: milliseconds(config.idempotency?.ttl),
+    leaseMs: CLAIM_LEASE_MS,
+    counts,
+    random: Math.random,
+  };
+  return {
+    idempotency: {
+      completions: { ...common, flights: flights.completions, form: completionOutcomes(completions.sizeOf) },
+      embeddings: { ...common, flights: flights.embeddings, form: embeddingOutcomes },
+    },
+    cache: cachesAnything(config) ? cache : undefined,
+  };
+}
+
 /** The core: names to targets, targets to answers, and what is told of both. */
 function gatewayOf(
   config: Config,
   fleet: Fleet,
   lasting: Lasting,
 ): Pick<Snapshot, 'gateway' | 'catalogue' | 'reports'> {
-  const { beganAt, version, inFlight, counts, observations, guards, stores, leases, telemetry } = lasting;
+  const { beganAt, version, inFlight, counts, observations, guards, stores, leases, repeats, telemetry } = lasting;
   const routes = config.routes.map(routeFrom);
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
@@ -555,6 +675,7 @@ function gatewayOf(
         promptTokensOf: (request) => needOf(request).promptTokens,
         day: dayTeller(Date.now),
       },
+      ...repeatLayers(config, router, lasting),
       planFor(request, context) {
         const sinceAt = performance.now();
         const resolved = router.resolve(request, context.principal);
@@ -591,6 +712,7 @@ function gatewayOf(
         failureOf: (refused) => failureOf([], refused).reason,
       });
     },
+    purgeCache: (request) => purgeAnswers(repeats.answers, request),
   };
   return { gateway, catalogue, reports };
 }

@@ -35,6 +35,16 @@ export interface Principal {
   readonly admin: boolean;
 }
 
+/** What the response cache did for a call. */
+export interface CacheAccount {
+  /** `hit`: it answered, or shared the answer that another call was getting. `bypass`: it was not to be read. */
+  readonly status: 'hit' | 'miss' | 'bypass';
+  /** How old the answer is, in milliseconds; of hits only. */
+  readonly ageMs?: number | undefined;
+  /** The answer's key in the cache; unset where it has none. */
+  readonly key?: string | undefined;
+}
+
 /** What the layers of a call note for those outside of them: the doors, and whoever charges the caller. */
 export interface Account {
   /** Targets that were asked. */
@@ -55,6 +65,10 @@ export interface Account {
   answered?: { readonly provider: string; readonly model: string };
   /** Whether the answer came to its end. */
   whole?: boolean;
+  /** What the cache did; unset: it had no say. */
+  cache?: CacheAccount;
+  /** Whether the answer is that of an earlier call with the same idempotency key. */
+  repeated?: boolean;
 }
 
 /** What travels with a call beside the request. */

@@ -1,4 +1,4 @@
-import type { ExplainRouteResponse } from '../gen/llmgateway/v1/admin_service_pb.ts';
+import type { ExplainRouteResponse, PurgeCacheRequest } from '../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CompletionEvent, CompletionRequest } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { GetHealthResponse } from '../gen/llmgateway/v1/health_service_pb.ts';
@@ -13,6 +13,8 @@ import { type FirstToCommitOptions, firstToCommit } from './attempt/first-to-com
 import { heartbeats } from './attempt/heartbeat.ts';
 import { completions, embeddings } from './attempt/operation.ts';
 import type { BreakerControls } from './attempt/operator.ts';
+import { type CacheOptions, cached } from './cache/cache.ts';
+import { type IdempotencyOptions, idempotent } from './cache/idempotency.ts';
 import { type CallContext, type Completer, compose, type Layer, type Principal } from './completion.ts';
 import type { Asker } from './routing/explain.ts';
 import type { CallSink } from './telemetry/ended-call.ts';
@@ -36,6 +38,8 @@ export interface Gateway extends BreakerControls, Pick<UsageReports, 'getUsage'>
   getHealth(): GetHealthResponse;
   /** Where a completion would go at this moment, and why. Throws for a request that is wrong, as `complete` does. */
   explainRoute(request: CompletionRequest, asker: Asker): Promise<ExplainRouteResponse>;
+  /** Forget cached answers; tells how many. */
+  purgeCache(request: PurgeCacheRequest): Promise<number>;
 }
 
 /** What the path of a call is made of. */
@@ -51,16 +55,23 @@ export interface PathParts extends FirstToCommitOptions<CompletionRequest | Embe
   readonly totalMs: (request: CompletionRequest | EmbeddingRequest, context: CallContext) => number;
   readonly limits: LimitCallsOptions<CompletionRequest | EmbeddingRequest>;
   readonly usage: CountUsageOptions<CompletionRequest | EmbeddingRequest>;
+  readonly idempotency: {
+    readonly completions: IdempotencyOptions<CompletionRequest, CompletionEvent>;
+    readonly embeddings: IdempotencyOptions<EmbeddingRequest, EmbeddingResult>;
+  };
+  /** Undefined: nothing is cached. */
+  readonly cache: CacheOptions | undefined;
 }
 
 /**
  * THE path of a call: the layers it meets, in order. Authentication stands before it, at the doors, since it needs no request.
  *
- * account of the call -> check against the contract -> a place in flight -> heartbeats -> deadline -> the caller's limits -> count of what
- * is used -> targets, one after the other, each behind its guard
+ * account of the call -> check against the contract -> a place in flight -> heartbeats -> deadline -> the caller's limits -> count of
+ * what is used -> the outcome of an earlier call with the same idempotency key -> the cache, and equal calls under way -> targets, one
+ * after the other, each behind its guard
  */
 export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
-  const { counts, sinks, keepsContent, inFlight, heartbeatMs, totalMs, limits, usage } = parts;
+  const { counts, sinks, keepsContent, inFlight, heartbeatMs, totalMs, limits, usage, idempotency, cache } = parts;
   const complete: Layer[] = [
     observe(observedCompletions(keepsContent), counts, sinks),
     checkCompletion,
@@ -69,6 +80,8 @@ export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
     deadline<CompletionRequest, CompletionEvent>(totalMs),
     limitCalls<CompletionRequest, CompletionEvent>(limits),
     countUsage<CompletionRequest, CompletionEvent>(usage),
+    idempotent(idempotency.completions),
+    ...(cache ? [cached(cache)] : []),
   ];
   const embed: Layer<EmbeddingRequest, EmbeddingResult>[] = [
     observe(observedEmbeddings, counts, sinks),
@@ -77,6 +90,7 @@ export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
     deadline<EmbeddingRequest, EmbeddingResult>(totalMs),
     limitCalls<EmbeddingRequest, EmbeddingResult>(limits),
     countUsage<EmbeddingRequest, EmbeddingResult>(usage),
+    idempotent(idempotency.embeddings),
   ];
   return {
     complete: compose(complete, firstToCommit(completions, parts)),

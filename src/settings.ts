@@ -11,17 +11,21 @@ import {
   OnRateLimit,
   type ProviderConfig,
   ProviderKind,
+  type RouteCacheConfig,
   type RouteConfig,
 } from '../gen/llmgateway/v1/config_pb.ts';
 import type { EmbeddingRequest } from '../gen/llmgateway/v1/embedding_service_pb.ts';
+import { ranksOf } from './admission/arrivals.ts';
 import type { KnownKey } from './admission/authenticate.ts';
 import type { Budget, BudgetedKey } from './admission/budget.ts';
 import type { CallLimitsOptions, LimitBy, Tier } from './admission/call-limits.ts';
 import type { KeySet } from './admission/key-set.ts';
+import type { OverloadOptions } from './admission/overload.ts';
 import type { Issuer } from './admission/tokens.ts';
 import type { Plan } from './attempt/first-to-commit.ts';
 import { noLimits, type ProviderLimits } from './attempt/provider-guard.ts';
 import type { GuardSettings } from './attempt/target-guard.ts';
+import type { CachePolicy } from './cache/cache.ts';
 import type { CallContext } from './completion.ts';
 import type { LoadedConfig } from './config.ts';
 import type { ProxySettings } from './providers/proxy.ts';
@@ -140,6 +144,41 @@ export function routeFrom({ model, targets, timeouts, strategy }: RouteConfig): 
     unaryMs: perhaps(timeouts?.attemptUnary),
     firstTokenMs: perhaps(timeouts?.firstToken),
     idleMs: perhaps(timeouts?.idle),
+  };
+}
+
+/** How long answers are kept, and for whom, by route; undefined: they are not. */
+export function cachePolicies({ cache, routes }: Config): (route: Route | undefined) => CachePolicy | undefined {
+  const policyFrom = (own: RouteCacheConfig | undefined): CachePolicy | undefined => {
+    if (!(own?.enabled ?? cache?.enabled)) return undefined;
+    return { ttlMs: milliseconds(own?.ttl ?? cache?.ttl), shared: own?.shared ?? cache?.shared ?? false };
+  };
+  const ofRoute = new Map(routes.map((route) => [route.model, policyFrom(route.cache)]));
+  const elsewhere = policyFrom(undefined);
+  return (route) => (route ? ofRoute.get(route.model) : elsewhere);
+}
+
+/** Whether anything is cached anywhere. */
+export function cachesAnything({ cache, routes }: Config): boolean {
+  return cache?.enabled === true || routes.some((route) => route.cache?.enabled === true);
+}
+
+/** Classes of callers by tier, for when not all can be served: those who may do least are of class 0. */
+export function callerRanks({ keys, jwt, limits }: Config): Map<string, number> {
+  const present = new Set(keys.map(({ tier }) => tier));
+  // Which tiers tokens name is known when they come.
+  const tiers = limits?.tiers.filter(({ name }) => jwt.length > 0 || present.has(name)) ?? [];
+  return ranksOf(tiers.map(({ name, capacity = 0 }) => ({ name, capacity })));
+}
+
+/** When calls are refused because there is too much to do. */
+export function overloadSettings(config: Config): Omit<OverloadOptions, 'turnMs' | 'random'> {
+  const { overload } = config;
+  return {
+    loopDelayMs: milliseconds(overload?.eventLoopDelay),
+    stopCachingAt: overload?.stopCachingAt ?? 1,
+    refuseAt: overload?.refuseAt ?? 1,
+    ranks: 1 + Math.max(0, ...callerRanks(config).values()),
   };
 }
 

@@ -40,7 +40,8 @@ function areOptionsPlain(options: CallOptions): boolean {
     options.idempotencyKey.length <= 255 &&
     options.userId.length <= 256 &&
     isWithin(options.routingStrategy, 0, 6) &&
-    isWithin(options.cacheMode, 0, 2) &&
+    isWithin(options.cacheMode, 0, 3) &&
+    (options.cacheMaxAge === undefined || (options.cacheMaxAge.seconds >= 0n && options.cacheMaxAge.nanos >= 0)) &&
     isWithin(options.guarantee, 0, 2) &&
     isEmpty(options.metadata)
   );

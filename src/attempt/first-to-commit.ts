@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
@@ -6,6 +5,7 @@ import { costOf, type Target } from '../providers/target.ts';
 import { timestampOf } from '../time.ts';
 import { Course, type RetryPolicy } from './course.ts';
 import { failureOf, type Refused, reasonOf } from './failure.ts';
+import { newId } from './new-id.ts';
 import type { Operation } from './operation.ts';
 import { pause, unlessStopped } from './pause.ts';
 import { race } from './race.ts';
@@ -312,18 +312,4 @@ function openLog({ provider, model }: Target): Attempt {
     reason: '',
     providerRequestId: '',
   };
-}
-
-const ID_BYTES = 16;
-let pool = Buffer.alloc(0);
-let used = 0;
-
-/** 128 random bits in hexadecimal. They are drawn for many ids at once: alone each would cost as much as a layer. */
-function newId(): string {
-  if (used === pool.length) {
-    pool = randomBytes(ID_BYTES * 256);
-    used = 0;
-  }
-  used += ID_BYTES;
-  return pool.toString('hex', used - ID_BYTES, used);
 }

@@ -11,7 +11,14 @@ export function changedSections(before: Config, after: Config): string[] {
 }
 
 /** What the listener was opened with. */
-const ofListener: ReadonlySet<string> = new Set(['host', 'port', 'tls', 'header_timeout', 'request_timeout']);
+const ofListener: ReadonlySet<string> = new Set([
+  'host',
+  'port',
+  'tls',
+  'header_timeout',
+  'request_timeout',
+  'max_connection_age',
+]);
 
 /** What holds as long as the process does: the listener is open, and so are the stores. */
 const fixed: readonly (readonly ['server' | 'state', DescMessage, (field: DescField) => boolean])[] = [

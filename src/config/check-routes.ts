@@ -74,8 +74,15 @@ function hasModel({ defaultModel, kind }: ProviderConfig): boolean {
 }
 
 /** Refuse waits and attempts that go beyond their own bounds. */
-export function checkBounds({ retry, breaker }: Config, findings: Findings): void {
+export function checkBounds({ retry, breaker, overload }: Config, findings: Findings): void {
   checkAttempts(retry, retry, 'retry', findings);
+  const { stopCachingAt = 0, refuseAt = 1 } = overload ?? {};
+  if (stopCachingAt > refuseAt && refuseAt > 0) {
+    findings.refuse(
+      'overload.stop_caching_at',
+      `must be at most overload.refuse_at (${refuseAt}), not ${stopCachingAt}`,
+    );
+  }
   const pairs = [
     ['retry', 'base_delay', retry?.baseDelay, 'max_delay', retry?.maxDelay],
     ['breaker', 'open_for', breaker?.openFor, 'max_open_for', breaker?.maxOpenFor],

@@ -38,6 +38,7 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
     headerTimeout: seconds(10),
     requestTimeout: seconds(30),
     drainTimeout: seconds(25),
+    maxConnectionAge: seconds(1200),
   },
   routing: { defaultStrategy: RoutingStrategy.ROUND_ROBIN, fallback: true },
   timeouts: {
@@ -67,9 +68,11 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
     halfOpenCalls: 3,
   },
   healthProbe: { interval: seconds(30), timeout: seconds(5) },
-  cache: { enabled: false, ttl: seconds(300), maxBytes: 256 * 1024 * 1024 },
+  cache: { enabled: false, ttl: seconds(300), maxBytes: 256 * 1024 * 1024, shared: false },
   state: { keyPrefix: 'llmgw:', onOutage: OnOutage.LOCAL, replicas: 1 },
   limits: { limitBy: LimitBy.KEY, global: { requestsPerMinute: 0, requestsPerSecond: 0 } },
+  idempotency: { ttl: seconds(600), maxBytes: 64 * 1024 * 1024 },
+  overload: { eventLoopDelay: milliseconds(100), stopCachingAt: 0.85, refuseAt: 0.95 },
   telemetry: { logLevel: LogLevel.INFO, logPrompts: false, trustIncomingTrace: false, metrics: true },
 };
 
@@ -137,12 +140,15 @@ function fill(schema: DescMessage, message: object, values: object, path: string
 }
 
 /** A default gives way to the bound that was given for it: `attempts: 1` alone means one attempt a target, too. */
-function keepBelow({ retry, breaker }: Config, findings: Findings): void {
+function keepBelow({ retry, breaker, overload }: Config, findings: Findings): void {
   if (retry && !findings.isGiven('retry.attempts_per_target')) {
     retry.attemptsPerTarget = Math.min(retry.attemptsPerTarget ?? 1, retry.attempts ?? 1);
   }
   if (retry && !findings.isGiven('retry.base_delay')) retry.baseDelay = shorter(retry.baseDelay, retry.maxDelay);
   if (breaker && !findings.isGiven('breaker.open_for')) breaker.openFor = shorter(breaker.openFor, breaker.maxOpenFor);
+  if (overload && !findings.isGiven('overload.stop_caching_at')) {
+    overload.stopCachingAt = Math.min(overload.stopCachingAt ?? 1, overload.refuseAt || 1);
+  }
 }
 
 function shorter(a: Duration | undefined, b: Duration | undefined): Duration {

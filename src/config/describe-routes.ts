@@ -22,12 +22,13 @@ function describeRoute(route: RouteConfig, config: Config): string[] {
   const enabled = cache?.enabled ?? config.cache?.enabled;
   const ttl = cache?.ttl ?? config.cache?.ttl;
   const shares = sharesOf(route, strategy);
+  const shared = (cache?.shared ?? config.cache?.shared) ? ', shared by all callers' : '';
   return [
     `${route.model}: ${wordOf(RoutingStrategySchema, strategy)}${mark(route.strategy || undefined)}`,
     ...route.targets.map((target, at) => `  -> ${describeTarget(target, shares[at] ?? '', route, config)}`),
     `  whole call: ${timeouts?.total ? `${format(timeouts.total)} [route]` : wholeCall(config)}`,
     `  attempts: ${perTarget} a target${mark(retry?.attemptsPerTarget)}, ${attempts} in all${mark(retry?.attempts)}`,
-    `  cache: ${enabled ? `on, for ${ttl && format(ttl)}` : 'off'}${mark(cache)}`,
+    `  cache: ${enabled ? `on, for ${ttl && format(ttl)}${shared}` : 'off'}${mark(cache)}`,
     ...(hedge?.delay ? [`  hedge: one more target after ${format(hedge.delay)} [route]`] : []),
     ...(route.guarantee === Guarantee.BUFFERED ? ['  guarantee: buffered [route]'] : []),
   ];
@@ -93,6 +94,6 @@ function describeRest(config: Config): string[] {
     `  each attempt: ${attemptTimeouts(config)}`,
     `  whole call: ${wholeCall(config)}`,
     `  attempts: ${retry?.attemptsPerTarget} a target, ${retry?.attempts} in all`,
-    `  cache: ${cache?.enabled && cache.ttl ? `on, for ${format(cache.ttl)}` : 'off'}`,
+    `  cache: ${cache?.enabled && cache.ttl ? `on, for ${format(cache.ttl)}${cache.shared ? ', shared by all callers' : ''}` : 'off'}`,
   ];
 }

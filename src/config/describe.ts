@@ -1,4 +1,4 @@
-import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { type Duration, durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
 import {
   type Config,
   DropUnsupportedSchema,
@@ -39,23 +39,38 @@ function indent(lines: readonly string[]): string[] {
   return lines.map((line) => `  ${line}`);
 }
 
-function describeServer({ server }: Config): string[] {
+function describeServer({ server, overload }: Config): string[] {
   if (!server) return [];
   const host = server.host.includes(':') ? `[${server.host}]` : server.host;
   const times = [
     ['headers within', server.headerTimeout],
     ['requests within', server.requestTimeout],
     ['drains for', server.drainTimeout],
+    ...(isSome(server.maxConnectionAge) ? [['connections for', server.maxConnectionAge] as const] : []),
   ] as const;
   return [
     `listens on ${server.tls ? 'https' : 'http'}://${host}:${server.port}`,
     `  at most ${server.maxInFlight} calls in flight and ${server.bodyLimitBytes} bytes a body`,
+    `  ${overloadWords(overload)}`,
     `  ${times.map(([words, time]) => `${words} ${time && format(time)}`).join(', ')}`,
     `  pages that may call: ${server.corsOrigins.join(', ') || 'none'}`,
     ...(server.trustedProxies.length === 0
       ? []
       : [`  believes X-Forwarded-For of ${server.trustedProxies.join(', ')}`]),
   ];
+}
+
+function isSome(duration: Duration | undefined): duration is Duration {
+  return duration !== undefined && durationMs(duration) > 0;
+}
+
+function overloadWords(overload: Config['overload']): string {
+  const { eventLoopDelay, refuseAt = 1 } = overload ?? {};
+  const bounds = [
+    isSome(eventLoopDelay) ? `the event loop is ${format(eventLoopDelay)} late` : '',
+    refuseAt < 1 ? `${refuseAt * 100} % of memory is in use` : '',
+  ].filter((bound) => bound !== '');
+  return `refuses calls when ${bounds.join(', or ') || 'there are too many of them'}`;
 }
 
 function describeProvider(provider: ProviderConfig, { config, ollama }: LoadedConfig): string[] {

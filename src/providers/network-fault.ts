@@ -7,6 +7,10 @@ const neverSent = new RegExp(
   `^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$|${tls.source}`,
 );
 
+/** What the system says when this process, or the machine, has no descriptor, port or buffer left. */
+const OUR_LACK: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
+const RETRY_AFTER_MS = 1000;
+
 /** What a failed connection means to the caller, in words that name neither address nor port. The cause is for the log. */
 export function networkFault(provider: string, cause: Error & { code?: string }, answered: boolean): GatewayError {
   // undici's parser gives its errors no code, and the bytes that it stumbled over, which belong in no log.
@@ -18,6 +22,7 @@ export function networkFault(provider: string, cause: Error & { code?: string },
     provider,
     unsent,
     lasting: unsent && tls.test(code),
+    ...(reason === 'overloaded' && { retryAfterMs: RETRY_AFTER_MS }),
     cause: isUnparsable ? new Error(cause.message) : cause,
   });
 }
@@ -27,6 +32,8 @@ function judge(provider: string, code: string, answered: boolean): [Reason, stri
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return ['provider_unavailable', `the host of ${provider} was not found`];
   }
+  // The lack is ours, and another provider would meet it too.
+  if (OUR_LACK.has(code)) return ['overloaded', `no connection to ${provider} can be opened: the gateway has too many`];
   if (code === 'UND_ERR_CONNECT_TIMEOUT') return ['provider_timeout', `${provider} took no connection in time`];
   if (tls.test(code)) {
     return ['provider_unavailable', `no trusted TLS connection to ${provider} (${code})`];

@@ -25,12 +25,20 @@ export interface StoreSettings {
   readonly leaseMs: number;
 }
 
+/** Told of each command that was sent to Redis: what for, which, how long it took, and whether it failed. */
+export type CommandOfUse = (use: string, ...of: Parameters<CommandWatch>) => void;
+
 /** What is kept between calls. */
 export interface Stores {
   readonly limits: LimitStore;
   readonly usage: UsageStore;
-  /** The way to Redis, for whoever else keeps something there; undefined: there is none. */
+  /**
+   * A way to Redis of its own, for answers: they are large, and limits must not wait for them, nor be taken for away when one was
+   * too much. Undefined: there is no Redis.
+   */
   readonly redis: RedisGuard | undefined;
+  /** Whether it answers, by what it is used for. */
+  readonly redisUp: (() => Readonly<Record<'limits' | 'answers', boolean>>) | undefined;
   /** Write what is not written yet, and close. */
   close(): Promise<void>;
 }
@@ -41,7 +49,7 @@ const START_MS = 500;
 const LAST_WORDS_MS = 500;
 
 /** Open the stores that the settings name. A Redis that is away is no reason not to start; a file that cannot be used is. */
-export async function openStores(settings: StoreSettings, log: Logger, onCommand?: CommandWatch): Promise<Stores> {
+export async function openStores(settings: StoreSettings, log: Logger, onCommand?: CommandOfUse): Promise<Stores> {
   if (settings.redisUrl !== '') return openRedis(settings, log, onCommand);
   return settings.sqlitePath === '' ? openMemory(settings) : openSqlite(settings, log);
 }
@@ -51,6 +59,7 @@ function openMemory({ leaseMs }: StoreSettings): Stores {
     limits: new MemoryLimits({ leaseMs }),
     usage: new MemoryUsage(),
     redis: undefined,
+    redisUp: undefined,
     close: async () => {},
   };
 }
@@ -64,6 +73,7 @@ async function openSqlite({ leaseMs, sqlitePath }: StoreSettings, log: Logger): 
     limits: new MemoryLimits({ leaseMs, ledger: file }),
     usage,
     redis: undefined,
+    redisUp: undefined,
     async close() {
       await usage.close();
       file.close();
@@ -71,26 +81,36 @@ async function openSqlite({ leaseMs, sqlitePath }: StoreSettings, log: Logger): 
   };
 }
 
-async function openRedis(settings: StoreSettings, log: Logger, onCommand: CommandWatch | undefined): Promise<Stores> {
+async function openRedis(settings: StoreSettings, log: Logger, onCommand: CommandOfUse | undefined): Promise<Stores> {
   const { redisUrl, keyPrefix, leaseMs, onOutage: policy, replicas } = settings;
   const place = parseRedisUrl(redisUrl);
   if (place === undefined) throw new TypeError('state.redis_url is no URL of a Redis');
   // What went wrong with a connection is told by the guard, when somebody needed it.
-  const connection = await connectRedis(place, (error) => log.debug({ error: error.message }, 'a connection to Redis'));
-  const guard = new RedisGuard({ connection, log, keyPrefix, onCommand });
+  const connect = () => connectRedis(place, (error) => log.debug({ error: error.message }, 'a connection to Redis'));
+  const watch = (use: string): CommandWatch | undefined =>
+    onCommand && ((command, durationMs, failed) => onCommand(use, command, durationMs, failed));
+  const guard = new RedisGuard({ connection: await connect(), log, keyPrefix, onCommand: watch('limits') });
+  const answers = new RedisGuard({
+    connection: await connect(),
+    log: log.child({ of: 'answers' }),
+    keyPrefix: `${keyPrefix}answers:`,
+    onCommand: watch('answers'),
+  });
   const shared = new RedisLimits({ guard, log, keyPrefix, leaseMs });
   const usage = new BufferedUsage(new RedisUsage(guard, keyPrefix), log);
-  await guard.ready(START_MS);
+  await Promise.all([guard.ready(START_MS), answers.ready(START_MS)]);
   return {
     limits: new OutageLimits({ shared, own: new MemoryLimits({ leaseMs }), policy, replicas }),
     usage,
-    redis: guard,
+    redis: answers,
+    redisUp: () => ({ limits: guard.up, answers: answers.up }),
     async close() {
       await Promise.race([
         Promise.all([shared.flush(), usage.close()]),
         new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS).unref()),
       ]);
       guard.close();
+      answers.close();
     },
   };
 }

@@ -24,6 +24,7 @@ export const loggedFields: ReadonlySet<string> = new Set([
   'claim',
   'code',
   'complaint',
+  'connections',
   'err',
   'error',
   'file',
@@ -31,6 +32,7 @@ export const loggedFields: ReadonlySet<string> = new Set([
   'issuer',
   'method',
   'model',
+  'of',
   'outcome',
   'path',
   'port',
@@ -40,6 +42,7 @@ export const loggedFields: ReadonlySet<string> = new Set([
   'request_id',
   'rows',
   'rpc',
+  'times',
   'version',
   'why',
 ]);

@@ -89,7 +89,8 @@ export const instruments = {
     kind: 'counter',
     name: 'gateway.shed',
     unit: '{request}',
-    description: 'Calls that were refused because the gateway had no place for them: overloaded or draining.',
+    description:
+      'Calls that were refused because there was too much to do: in_flight or overload before they were read, overloaded or draining then.',
     labels: ['gateway.shed.reason'],
     written: 'call',
   },
@@ -327,6 +328,22 @@ export const instruments = {
     labels: [],
     written: 'read',
   },
+  cacheStored: {
+    kind: 'counter',
+    name: 'gateway.cache.stored',
+    unit: '{answer}',
+    description: 'Answers that were put into the response cache.',
+    labels: [],
+    written: 'read',
+  },
+  cacheFailures: {
+    kind: 'counter',
+    name: 'gateway.cache.failures',
+    unit: '{operation}',
+    description: 'Times that the response cache could not be read or written.',
+    labels: [],
+    written: 'read',
+  },
   cacheEvicted: {
     kind: 'counter',
     name: 'gateway.cache.evicted',
@@ -339,8 +356,8 @@ export const instruments = {
     kind: 'gauge',
     name: 'gateway.redis.up',
     unit: '1',
-    description: '1 if the store that replicas share answers, else 0.',
-    labels: [],
+    description: '1 if the store that replicas share answers, else 0; by what it is used for: limits or answers.',
+    labels: ['gateway.redis.use'],
     written: 'read',
   },
   redisDuration: {
@@ -348,7 +365,7 @@ export const instruments = {
     name: 'gateway.redis.duration',
     unit: 's',
     description: 'How long commands to the store that replicas share took.',
-    labels: ['gateway.redis.command', ERROR],
+    labels: ['gateway.redis.use', 'gateway.redis.command', ERROR],
     boundaries: phaseSeconds,
     written: 'call',
   },
@@ -481,9 +498,10 @@ export class Metrics {
   /** What a metric has now, whatever its kind. */
   async valuesOf(key: MetricKey): Promise<readonly Series[]> {
     const reader = this.#readers.get(key);
-    if (reader) return [...(await reader())].slice(0, MOST_SERIES);
+    const read = reader ? [...(await reader())].slice(0, MOST_SERIES) : [];
     const counters = this.#counters.get(key);
-    if (counters) return [...counters.entries()].map(([values, { value }]) => [values, value]);
+    if (counters) return [...read, ...[...counters.entries()].map(([values, { value }]): Series => [values, value])];
+    if (reader) return read;
     return [...(this.#histograms.get(key)?.entries() ?? [])];
   }
 }

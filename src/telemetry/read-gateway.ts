@@ -1,6 +1,6 @@
 import { type CircuitBreaker, CircuitState, type Provider } from '../../gen/llmgateway/v1/provider_pb.ts';
-import type { BudgetStatus } from '../../gen/llmgateway/v1/usage_pb.ts';
 import type { Metrics, Reading } from './metrics.ts';
+import type { ShedCounts } from './shed-counts.ts';
 import type { TargetNames } from './target-names.ts';
 import type { Windows } from './windows.ts';
 
@@ -12,6 +12,7 @@ export interface GatewaySources {
   readonly activeCalls: () => number;
   readonly connections: () => number;
   readonly droppedLines: () => number;
+  readonly shed: ShedCounts;
 }
 
 const levels: Readonly<Record<CircuitState, number>> = {
@@ -23,7 +24,7 @@ const levels: Readonly<Record<CircuitState, number>> = {
 
 /** Have the metrics read how the gateway and its providers do. */
 export function readGateway(metrics: Metrics, names: TargetNames, sources: GatewaySources): void {
-  const { providers, circuitsOf, activeCalls, connections, droppedLines } = sources;
+  const { providers, circuitsOf, activeCalls, connections, droppedLines, shed } = sources;
   const ofProviders = (value: (provider: Provider) => number | undefined) => () =>
     providers().flatMap((provider): Reading[] => {
       const read = value(provider);
@@ -31,6 +32,11 @@ export function readGateway(metrics: Metrics, names: TargetNames, sources: Gatew
     });
   metrics.read('active', () => [[[], activeCalls()]]);
   metrics.read('connections', () => [[[], connections()]]);
+  // What is refused later than that is counted with the calls.
+  metrics.read('shed', () => [
+    [['in_flight'], shed.inFlight],
+    [['overload'], shed.overload],
+  ]);
   metrics.read('logDropped', () => [[[], droppedLines()]]);
   metrics.read(
     'providerActive',
@@ -61,27 +67,6 @@ export function readGateway(metrics: Metrics, names: TargetNames, sources: Gatew
     }
     return worst.values();
   });
-}
-
-/** Where it is kept what replicas share, and what keys may spend. */
-export interface StoreSources {
-  /** Whether Redis answers; undefined: there is none. */
-  readonly redisUp?: (() => boolean) | undefined;
-  readonly budgets: () => Promise<readonly BudgetStatus[]>;
-}
-
-/** Have the metrics read how the stores do. */
-export function readStores(metrics: Metrics, { redisUp, budgets }: StoreSources): void {
-  if (redisUp) metrics.read('redisUp', () => [[[], redisUp() ? 1 : 0]]);
-  // Of a budget of nothing nothing is left.
-  const share = ({ spentUsd, budgetUsd }: BudgetStatus) => (budgetUsd === 0 ? 1 : spentUsd / budgetUsd);
-  metrics.read('budgetUsed', async () => (await budgets()).map((status): Reading => [[status.key], share(status)]));
-}
-
-/** Time the commands to Redis. */
-export function timeCommands(metrics: Metrics): (command: string, durationMs: number, failed: boolean) => void {
-  const durations = metrics.histogram('redisDuration');
-  return (command, durationMs, failed) => durations.at(command, failed ? 'away' : '').record(durationMs / 1000);
 }
 
 /** Count the changes of circuit breakers. */

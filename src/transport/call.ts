@@ -22,6 +22,11 @@ export interface DoorDependencies {
    */
   readonly authenticate: (header: HeaderReader, address: string) => Principal | Promise<Principal>;
   readonly addressOf: AddressOf;
+  /**
+   * Lets a call in before anything of its body is read, or throws `overloaded`; returns what is to be done once it has been read,
+   * or will not be. A second time that does nothing.
+   */
+  readonly arrive: (principal: Principal) => () => void;
   readonly log: Logger;
   /** The most bytes of a request body, after decompression. */
   readonly bodyLimitBytes: number;

@@ -9,20 +9,18 @@ export interface SessionTimeouts {
   readonly requestTimeoutMs: number;
   /** For the next request, when none is being answered. */
   readonly idleTimeoutMs: number;
-  /** How long it may go on using the session, a tenth more or less. */
-  readonly maxAgeMs: number;
 }
 
 /**
- * Close sessions that ask for nothing and those that are old, and refuse requests that never end.
- *
- * An old one is told to go away (GOAWAY): what is being answered on it is answered. Not all at the same time, since they may all
- * have come at the same time, when another replica went.
+ * Close sessions that ask for nothing and refuse requests that never end. At `ageMs` (0: never) ask the client for another one.
  *
  * Node's `headersTimeout` and `requestTimeout` know HTTP/1 only.
  */
-export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeouts): void {
+export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeouts, ageMs: number): void {
   let streams = 0;
+  // GOAWAY names the last request that will be answered: what is under way ends as it should, what crosses it on the way is known
+  // not to have been carried out. Announcing it first, with a GOAWAY that names none, is no use here: nghttp2 takes no request after.
+  const age = ageMs === 0 ? undefined : setTimeout(() => session.close(), ageMs);
   let idle = setTimeout(() => session.destroy(), timeouts.headerTimeoutMs);
   session.on('stream', (stream, _headers, flags) => {
     clearTimeout(idle);
@@ -33,8 +31,6 @@ export function watchSession(session: ServerHttp2Session, timeouts: SessionTimeo
       if (streams === 0 && !session.closed) idle = setTimeout(() => session.close(), timeouts.idleTimeoutMs);
     });
   });
-  const ageMs = timeouts.maxAgeMs * (0.9 + 0.2 * Math.random());
-  const age = Number.isFinite(ageMs) ? setTimeout(() => session.close(), ageMs) : undefined;
   session.once('close', () => {
     clearTimeout(idle);
     clearTimeout(age);

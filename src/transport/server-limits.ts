@@ -11,12 +11,14 @@ export interface ServerLimits {
   readonly requestTimeoutMs: number;
   /** For the next request on a connection. */
   readonly idleTimeoutMs: number;
-  /** For all requests on an HTTP/2 connection, a tenth more or less. */
-  readonly maxAgeMs: number;
   /** Request line and headers together. */
   readonly maxHeaderBytes: number;
   /** Requests at once on an HTTP/2 connection. */
   readonly maxConcurrentStreams: number;
+  /** How old a connection may become, give or take a tenth, before its client is asked for another one; 0: any age. */
+  readonly maxConnectionAgeMs: number;
+  /** Connections at once; more are closed as soon as they come. */
+  readonly maxConnections: number;
 }
 
 /** Limits where the configuration has none. Balancers keep connections for 60 s: the side that closes first must be theirs. */
@@ -25,9 +27,10 @@ export const defaultLimits: ServerLimits = {
   headerTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   idleTimeoutMs: 65_000,
-  maxAgeMs: Number.POSITIVE_INFINITY,
   maxHeaderBytes: 16_384,
   maxConcurrentStreams: 100,
+  maxConnectionAgeMs: 0,
+  maxConnections: Number.POSITIVE_INFINITY,
 };
 
 /** The limits as Node's HTTP/1 server takes them. */

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { rawAnswer, refusalBody, refuseConnection } from './client-error.ts';
 import { watchSession } from './http2-session.ts';
+import { tellTrouble } from './listener-trouble.ts';
 import { readPreface } from './preface.ts';
 import { defaultLimits, headerBytes, http1Options, http2Options, type ServerLimits } from './server-limits.ts';
 
@@ -49,12 +50,22 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
   /** The latest answer on each of them. */
   const answers = new WeakMap<Duplex, ServerResponse>();
   const sessions = new Set<ServerHttp2Session>();
+  /** When each HTTP/1 connection is old, where there is an age. */
+  const oldAt = new WeakMap<Duplex, number>();
   let stopped: Promise<void> | undefined;
+
+  const isOld = (socket: Socket) => {
+    if (limits.maxConnectionAgeMs === 0) return false;
+    const at = oldAt.get(socket);
+    // The first request is as good as the beginning: a connection that asks for nothing is closed long before.
+    if (at === undefined) oldAt.set(socket, performance.now() + limits.maxConnectionAgeMs * jitter());
+    return at !== undefined && performance.now() >= at;
+  };
 
   const onRequest: RequestHandler = (request, response) => {
     if (request.httpVersionMajor === 1) {
       answers.set(request.socket, response);
-      if (stopped) closeAfter(response);
+      if (stopped || isOld(request.socket)) closeAfter(response);
     } else if (headerBytes(request.rawHeaders) > limits.maxHeaderBytes) {
       // The HTTP/1 parser counts by itself; of HTTP/2 clients the limit is only asked, in SETTINGS.
       response
@@ -74,7 +85,7 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
   const onSession = (session: ServerHttp2Session) => {
     sessions.add(session);
     session.once('close', () => sessions.delete(session));
-    watchSession(session, limits);
+    watchSession(session, limits, limits.maxConnectionAgeMs * jitter());
     if (stopped) session.close();
   };
 
@@ -84,7 +95,10 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
     refuseConnection(error, socket, answers.get(socket)),
   );
   listener.on('connect', (_request: IncomingMessage, target: Duplex | ServerResponse) => refuseTunnel(target));
-  listener.on('error', (error) => log.error({ err: error }, 'the listener failed'));
+  const trouble = tellTrouble(log);
+  listener.on('error', trouble.failed);
+  if (Number.isFinite(limits.maxConnections)) listener.maxConnections = limits.maxConnections;
+  listener.on('drop', () => trouble.dropped());
 
   function createClearListener(): http.Server {
     const server = http.createServer(http1Options(limits), onRequest);
@@ -150,7 +164,7 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
     listen: () =>
       new Promise((resolve, reject) => {
         listener.once('error', reject);
-        listener.listen({ host, port }, () => {
+        listener.listen({ host, port, backlog: BACKLOG }, () => {
           listener.off('error', reject);
           const { address, port } = listener.address() as AddressInfo;
           resolve({ address, port });
@@ -176,6 +190,17 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
     },
   };
 }
+
+/** Not all at once: connections that came together would come together again. */
+function jitter(): number {
+  return 0.9 + 0.2 * Math.random();
+}
+
+/**
+ * Connections that wait to be accepted; the system may allow fewer. With Node's 511 a burst of more is answered by silence, and
+ * clients try again after 1, 3, 7 and 15 seconds.
+ */
+const BACKLOG = 4096;
 
 type TlsOptions = NonNullable<ServerOptions['tls']>;
 type Http2Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;

@@ -53,7 +53,8 @@ const tools = fc.oneof(
 const options = fc.record({
   provider: texts,
   routingStrategy: fc.constantFrom(0, 6, 7),
-  cacheMode: fc.constantFrom(0, 2, 3),
+  cacheMode: fc.constantFrom(0, 3, 4),
+  cacheMaxAge: maybe(fc.record({ seconds: fc.constantFrom(-1n, 0n, 60n) })),
   idempotencyKey: texts,
   userId: texts,
   timeout: maybe(fc.record({ seconds: fc.constantFrom(0n, 1n, 300n, 301n) })),

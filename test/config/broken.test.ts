@@ -17,7 +17,7 @@ const duration = 'must be a duration such as 800ms, 15s, 5m, 1h or 30d';
 const uint32 = 'must be a whole number from 0 to 4294967295';
 const origin = 'must be * or an origin such as https://app.example.com';
 const sections =
-  'server, providers, models, routes, routing, timeouts, retry, breaker, health_probe, cache, state, limits, keys, telemetry, jwt';
+  'server, providers, models, routes, routing, timeouts, retry, breaker, health_probe, cache, state, limits, keys, telemetry, jwt, idempotency, overload';
 
 const shapes: Broken[] = [
   ['- a', '', 1, 'the file must be a map, not a list'],
@@ -416,6 +416,20 @@ const references: Broken[] = [
     1,
     'must be at most breaker.max_open_for (800ms), not 10s',
   ],
+  [
+    'overload: { stop_caching_at: 0.9, refuse_at: 0.8 }',
+    'overload.stop_caching_at',
+    1,
+    'must be at most overload.refuse_at (0.8), not 0.9',
+  ],
+  ['overload: { refuse_at: 0 }', 'overload.refuse_at', 1, 'must be greater than 0 and less than or equal to 1, not 0'],
+  [
+    'idempotency: { ttl: 500ms }',
+    'idempotency.ttl',
+    1,
+    'must be greater than or equal to 1s and less than or equal to 604800s, not "500ms"',
+  ],
+  ['cache: { ttl: 31d }', 'cache.ttl', 1, 'must be greater than 0s and less than or equal to 2592000s, not "31d"'],
 ];
 
 const callers: Broken[] = [

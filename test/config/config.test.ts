@@ -25,6 +25,7 @@ const defaults = {
     header_timeout: '10s',
     request_timeout: '30s',
     drain_timeout: '25s',
+    max_connection_age: '1200s',
   },
   providers: [
     {
@@ -63,7 +64,7 @@ const defaults = {
     half_open_calls: 3,
   },
   health_probe: { interval: '30s', timeout: '5s' },
-  cache: { enabled: false, ttl: '300s', max_bytes: 268435456 },
+  cache: { enabled: false, ttl: '300s', max_bytes: 268435456, shared: false },
   state: { key_prefix: 'llmgw:', on_outage: 'ON_OUTAGE_LOCAL', replicas: 1 },
   limits: {
     limit_by: 'LIMIT_BY_KEY',
@@ -74,6 +75,8 @@ const defaults = {
       { name: 'enterprise', capacity: 1000, refill_per_second: 10, tokens_per_minute: 0, max_concurrent: 0 },
     ],
   },
+  idempotency: { ttl: '600s', max_bytes: 67108864 },
+  overload: { event_loop_delay: '0.100s', stop_caching_at: 0.85, refuse_at: 0.95 },
   telemetry: { log_level: 'LOG_LEVEL_INFO', log_prompts: false, trust_incoming_trace: false, metrics: true },
 };
 
@@ -280,7 +283,7 @@ describe('a reference to the environment', () => {
   it('that is empty leaves its setting unset', () => {
     const { config, notices } = load(`server: { port: "\${P:-}", host: "\${H:-}" }\ncache: { ttl: "\${T:-}" }`);
     expect(config).toMatchObject({ server: { port: 8080, host: '0.0.0.0' }, cache: { ttl: { seconds: 300n } } });
-    expect(notices).toEqual(['cache: not in effect yet']);
+    expect(notices).toEqual([]);
   });
 });
 

@@ -15,7 +15,7 @@ routes:
     targets: [{ provider: main }, { provider: ollama, model: m, weight: 2 }]
     timeouts: { total: 60s, idle: 800ms }
     retry: { attempts: 1 }
-    cache: { enabled: true }
+    cache: { enabled: true, shared: true }
   - { model: "gpt-*", targets: [{ provider: other }] }
   - model: spread
     targets: [{ provider: main, weight: 3 }, { provider: other, model: m }, { provider: ollama }]
@@ -36,7 +36,8 @@ describe('describeConfig', () => {
     expect(describeConfig(load(yaml, { GATEWAY_ADMIN_KEY: 'sk-secret' }))).toBe(
       `listens on http://[::1]:81
   at most 1000 calls in flight and 20971520 bytes a body
-  headers within 10s, requests within 30s, drains for 25s
+  refuses calls when the event loop is 100ms late, or 95 % of memory is in use
+  headers within 10s, requests within 30s, drains for 25s, connections for 1200s
   pages that may call: none
   believes X-Forwarded-For of 10.0.0.0/8, fd00::/8
 
@@ -55,7 +56,7 @@ routes
     -> ollama/m, 66.7 % where a call asks for round_robin or random; connect 3s, attempt 60s, first token 120s, idle 800ms [route]
     whole call: 60s [route]
     attempts: 1 a target, 1 in all [route]
-    cache: on, for 300s [route]
+    cache: on, for 300s, shared by all callers [route]
   gpt-*: round_robin
     -> other/*, 100 % of the calls; connect 3s, attempt 60s, first token 30s, with reasoning 120s, idle 30s
     whole call: 120s, streamed 600s, at /completion 30s
@@ -92,10 +93,7 @@ keys
   team: tier premium; models fast; 5 USD each 30d; until 2027-01-01T00:00:00.000Z
   GATEWAY_ADMIN_KEY: admin
   tokens of https://idp for gateway, by the keys at https://idp/keys; name {sub}; tier default; models all
-  tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops
-
-notices
-  routes[].cache: not in effect yet`,
+  tokens of other for gw, by the keys at http://o/k; name o:{email}; tier {t}; models {m}; admin if {roles} is or holds ops`,
     );
   });
 

@@ -11,20 +11,12 @@ describe('notices', () => {
     'timeouts: { idle: 5s }\nhealth_probe: { interval: 5s }\ntelemetry: { log_level: warn }',
     `${demo}routes: [{ model: a, strategy: random, targets: [{ provider: demo, weight: 2 }], guarantee: buffered }]`,
     `${demo}routes: [{ model: a, targets: [{ provider: demo }, { provider: ollama }], hedge: { delay: 1s }, retry: { attempts: 2 } }]`,
+    `${demo}routes: [{ model: a, targets: [{ provider: demo }], cache: { enabled: true } }]\ncache: { enabled: true, ttl: 5s }`,
+    'overload: { refuse_at: 0.9 }\nidempotency: { ttl: 1h }\nserver: { max_connection_age: 0s }',
+    'telemetry: { log_prompts: true, trust_incoming_trace: true, metrics: false }',
     'breaker:\ncache: {}\nretry: ~',
     'limits: { limit_by: user_id }\nstate: { redis_url: "redis://h" }',
   ])('are not given for what is in effect, nor for what is not set: %s', (yaml) => {
     expect(load(yaml).notices).toEqual([]);
-  });
-
-  it.each([
-    ['cache: { enabled: true, ttl: 5s }', {}, ['cache: not in effect yet']],
-    [
-      `${demo}routes: [{ model: a, targets: [{ provider: demo }], cache: { enabled: true } }]`,
-      {},
-      ['routes[].cache: not in effect yet'],
-    ],
-  ])('name what is given and not in effect, once: %s with %j', (yaml, environment, notices) => {
-    expect(load(yaml, { ...environment }).notices).toEqual(notices);
   });
 });

@@ -38,7 +38,7 @@ const provider = (baseUrl: string): ConfigFile => ({
   name: 'bad',
   kind: 'openai_compatible',
   base_url: baseUrl,
-  api_key: 'sk-secret-of-the-provider',
+  api_key: 'the-secret-of-the-provider',
   default_model: 'scripted-model',
 });
 
@@ -94,7 +94,7 @@ async function expectFailure({ doors }: GatewayWithDoors, status: number, code: 
   for (const { name, failure } of outcomes) {
     expect([name, failure?.status ?? failure?.code]).toEqual([name, failure?.status ? status : code]);
     expect([name, failure?.message]).toEqual([name, expect.stringMatching(message)]);
-    expect(JSON.stringify(failure)).not.toMatch(/127\.0\.0\.1|:\d{4,5}|node:|\.ts|sk-secret/);
+    expect(JSON.stringify(failure)).not.toMatch(/127\.0\.0\.1|:\d{4,5}|node:|\.ts|the-secret/);
   }
   return outcomes;
 }

@@ -174,7 +174,7 @@ describe("the caller's own mistake", () => {
 
 describe('a key of ours that is refused', () => {
   it.each([401, 403])('with %i is never the 401 of the caller, and is in no log', async (status) => {
-    const key = 'sk-live-0123456789abcdef';
+    const key = 'key-that-nobody-may-see-0123';
     const own = await startScriptedGateway({
       telemetry: { log_level: 'debug' },
       retry: {},

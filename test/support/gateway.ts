@@ -70,18 +70,24 @@ export interface GatewayProcess extends TestGateway {
   readonly ended: Promise<number | null>;
 }
 
-/** Start a gateway as a process, on a free port. */
+/** Start a gateway as a process, on a free port. `wrapper` is a command that starts the command which follows it. */
 export function startGatewayProcess(
   config: ConfigFile,
   environment: Record<string, string> = {},
+  wrapper: readonly string[] = [],
 ): Promise<GatewayProcess> {
-  return withConfigFile(config, (file) => runGateway(file, environment));
+  return withConfigFile(config, (file) => runGateway(file, environment, wrapper));
 }
 
 /** Start a gateway as a process, with a configuration file that the test keeps. */
-export function runGateway(file: string, environment: Record<string, string> = {}): Promise<GatewayProcess> {
+export function runGateway(
+  file: string,
+  environment: Record<string, string> = {},
+  wrapper: readonly string[] = [],
+): Promise<GatewayProcess> {
   const main = new URL('../../src/main.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, [main, '--config', file], {
+  const [command = '', ...args] = [...wrapper, process.execPath, main, '--config', file];
+  const child = spawn(command, args, {
     env: { PATH: process.env.PATH, ...bareEnvironment, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

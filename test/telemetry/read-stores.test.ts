@@ -41,9 +41,10 @@ describe('the metrics', () => {
     const gateway = await startLimited({ upstream, keys, prices, state: { redis_url: redis.url } });
     await ask(gateway, 'team');
     const before = await scrape(gateway);
-    expect(total(before, 'gateway_redis_up')).toBe(1);
+    expect(total(before, 'gateway_redis_up', { gateway_redis_use: 'limits' })).toBe(1);
+    expect(total(before, 'gateway_redis_up', { gateway_redis_use: 'answers' })).toBe(1);
     expect(total(before, 'gateway_budget_used', { gateway_key: 'team' })).toBe(0.25);
-    const scripts = { gateway_redis_command: 'EVALSHA' };
+    const scripts = { gateway_redis_use: 'limits', gateway_redis_command: 'EVALSHA' };
     const count = total(before, 'gateway_redis_duration_count', scripts);
     expect(count).toBeGreaterThan(0);
     expect(total(before, 'gateway_redis_duration_sum', scripts)).toBeLessThan(count * 0.075);
@@ -53,8 +54,8 @@ describe('the metrics', () => {
     await ask(gateway, 'team');
     const after = await scrape(gateway);
     redis.process.kill('SIGCONT');
-    expect(total(after, 'gateway_redis_up')).toBe(0);
-    const failed = { gateway_redis_command: 'EVALSHA', error_type: 'away' };
+    expect(total(after, 'gateway_redis_up', { gateway_redis_use: 'limits' })).toBe(0);
+    const failed = { ...scripts, error_type: 'away' };
     expect(total(after, 'gateway_redis_duration_count', failed)).toBeGreaterThan(0);
     expect(total(after, 'gateway_redis_duration_sum', failed)).toBeGreaterThan(0.07);
     await gateway.close();

@@ -74,7 +74,8 @@ describe('the address of a call', () => {
   beforeAll(async () => {
     const addressOf = addressReader(['127.0.0.1']);
     const authenticate = () => anybody;
-    const doors = { gateway, authenticate, addressOf, log: silent, bodyLimitBytes: 1000, writeStallMs: 1000 };
+    const arrive = () => () => {};
+    const doors = { gateway, authenticate, arrive, addressOf, log: silent, bodyLimitBytes: 1000, writeStallMs: 1000 };
     const rest = createRestHandler({
       ...doors,
       draining: () => false,

@@ -79,6 +79,7 @@ describe.each(protocols)('the rpcs for administrators by %s', (_name, transportT
       ExplainRoute: () => client.explainRoute({}),
       ReloadConfig: () => client.reloadConfig({}),
       GetUsage: () => client.getUsage({}),
+      PurgeCache: () => client.purgeCache({}),
       GetMetrics: () => client.getMetrics({}),
       WatchMetrics: () => client.watchMetrics({})[Symbol.asyncIterator]().next(),
       ListCalls: () => client.listCalls({}),

@@ -41,6 +41,7 @@ export function scriptedGateway(parts: Partial<Gateway> = {}): Gateway {
     setCircuitBreaker: unscripted,
     explainRoute: unscripted,
     getUsage: unscripted,
+    purgeCache: unscripted,
     ...parts,
   };
 }
@@ -66,6 +67,7 @@ export async function serveGateway(
   const handler = createHandler(
     {
       gateway,
+      arrive: () => () => {},
       authenticate: () => anybody,
       addressOf: addressReader([]),
       log: silent,

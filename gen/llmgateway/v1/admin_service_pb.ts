@@ -23,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/admin_service.proto.
  */
 export const file_llmgateway_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0iawoRR2V0TWV0cmljc1JlcXVlc3QSJwoOd2luZG93X21pbnV0ZXMYASABKA1CCrpIByoFGKALKAFIAIgBARIaCghwcm92aWRlchgCIAEoCUIIukgFcgMYgAFCEQoPX3dpbmRvd19taW51dGVzIkUKEkdldE1ldHJpY3NSZXNwb25zZRIvCgdtZXRyaWNzGAEgASgLMh4ubGxtZ2F0ZXdheS52MS5NZXRyaWNzU25hcHNob3QiqwEKE1dhdGNoTWV0cmljc1JlcXVlc3QSJwoOd2luZG93X21pbnV0ZXMYASABKA1CCrpIByoFGKALKAFIAIgBARIaCghwcm92aWRlchgCIAEoCUIIukgFcgMYgAESPAoIaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIDCJAcMgIIAUIRCg9fd2luZG93X21pbnV0ZXMiRwoUV2F0Y2hNZXRyaWNzUmVzcG9uc2USLwoHbWV0cmljcxgBIAEoCzIeLmxsbWdhdGV3YXkudjEuTWV0cmljc1NuYXBzaG90IoQCChBMaXN0Q2FsbHNSZXF1ZXN0EiIKCXBhZ2Vfc2l6ZRgBIAEoDUIKukgHKgUY6AcoAUgAiAEBEhsKCnBhZ2VfdG9rZW4YAiABKAlCB7pIBHICGCASGgoIcHJvdmlkZXIYAyABKAlCCLpIBXIDGIABEhcKBW1vZGVsGAQgASgJQgi6SAVyAxiAAhI3CgdvdXRjb21lGAUgASgJQia6SCNyIVIAUgJva1IFZXJyb3JSB3JlZnVzZWRSCWNhbmNlbGxlZBIVCgNrZXkYBiABKAlCCLpIBXIDGIABEhwKCnJlcXVlc3RfaWQYByABKAlCCLpIBXIDGIABQgwKCl9wYWdlX3NpemUiVgoRTGlzdENhbGxzUmVzcG9uc2USKAoFY2FsbHMYASADKAsyGS5sbG1nYXRld2F5LnYxLkNhbGxSZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMuIGCgxBZG1pblNlcnZpY2USawoRR2V0Q2lyY3VpdEJyZWFrZXISJy5sbG1nYXRld2F5LnYxLkdldENpcmN1aXRCcmVha2VyUmVxdWVzdBooLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZSIDkAIBEmwKE1Jlc2V0Q2lyY3VpdEJyZWFrZXISKS5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GioubGxtZ2F0ZXdheS52MS5SZXNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USZgoRU2V0Q2lyY3VpdEJyZWFrZXISJy5sbG1nYXRld2F5LnYxLlNldENpcmN1aXRCcmVha2VyUmVxdWVzdBooLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJcCgxFeHBsYWluUm91dGUSIi5sbG1nYXRld2F5LnYxLkV4cGxhaW5Sb3V0ZVJlcXVlc3QaIy5sbG1nYXRld2F5LnYxLkV4cGxhaW5Sb3V0ZVJlc3BvbnNlIgOQAgESVwoMUmVsb2FkQ29uZmlnEiIubGxtZ2F0ZXdheS52MS5SZWxvYWRDb25maWdSZXF1ZXN0GiMubGxtZ2F0ZXdheS52MS5SZWxvYWRDb25maWdSZXNwb25zZRJQCghHZXRVc2FnZRIeLmxsbWdhdGV3YXkudjEuR2V0VXNhZ2VSZXF1ZXN0Gh8ubGxtZ2F0ZXdheS52MS5HZXRVc2FnZVJlc3BvbnNlIgOQAgESVgoKR2V0TWV0cmljcxIgLmxsbWdhdGV3YXkudjEuR2V0TWV0cmljc1JlcXVlc3QaIS5sbG1nYXRld2F5LnYxLkdldE1ldHJpY3NSZXNwb25zZSIDkAIBElkKDFdhdGNoTWV0cmljcxIiLmxsbWdhdGV3YXkudjEuV2F0Y2hNZXRyaWNzUmVxdWVzdBojLmxsbWdhdGV3YXkudjEuV2F0Y2hNZXRyaWNzUmVzcG9uc2UwARJTCglMaXN0Q2FsbHMSHy5sbG1nYXRld2F5LnYxLkxpc3RDYWxsc1JlcXVlc3QaIC5sbG1nYXRld2F5LnYxLkxpc3RDYWxsc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_call_record, file_llmgateway_v1_completion, file_llmgateway_v1_metrics, file_llmgateway_v1_provider, file_llmgateway_v1_usage]);
+  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0ioAEKEVB1cmdlQ2FjaGVSZXF1ZXN0EhsKBW1vZGVsGAEgASgJQgq6SAdyBRABGIAESAASJAoDa2V5GAIgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSRIABIcCgZjYWxsZXIYAyABKAlCCrpIB3IFEAEYgAFIABIWCgNhbGwYBCABKAhCB7pIBGoCCAFIAEISCglzZWxlY3Rpb24SBbpIAggBIiQKElB1cmdlQ2FjaGVSZXNwb25zZRIOCgZwdXJnZWQYASABKA0iawoRR2V0TWV0cmljc1JlcXVlc3QSJwoOd2luZG93X21pbnV0ZXMYASABKA1CCrpIByoFGKALKAFIAIgBARIaCghwcm92aWRlchgCIAEoCUIIukgFcgMYgAFCEQoPX3dpbmRvd19taW51dGVzIkUKEkdldE1ldHJpY3NSZXNwb25zZRIvCgdtZXRyaWNzGAEgASgLMh4ubGxtZ2F0ZXdheS52MS5NZXRyaWNzU25hcHNob3QiqwEKE1dhdGNoTWV0cmljc1JlcXVlc3QSJwoOd2luZG93X21pbnV0ZXMYASABKA1CCrpIByoFGKALKAFIAIgBARIaCghwcm92aWRlchgCIAEoCUIIukgFcgMYgAESPAoIaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIDCJAcMgIIAUIRCg9fd2luZG93X21pbnV0ZXMiRwoUV2F0Y2hNZXRyaWNzUmVzcG9uc2USLwoHbWV0cmljcxgBIAEoCzIeLmxsbWdhdGV3YXkudjEuTWV0cmljc1NuYXBzaG90IoQCChBMaXN0Q2FsbHNSZXF1ZXN0EiIKCXBhZ2Vfc2l6ZRgBIAEoDUIKukgHKgUY6AcoAUgAiAEBEhsKCnBhZ2VfdG9rZW4YAiABKAlCB7pIBHICGCASGgoIcHJvdmlkZXIYAyABKAlCCLpIBXIDGIABEhcKBW1vZGVsGAQgASgJQgi6SAVyAxiAAhI3CgdvdXRjb21lGAUgASgJQia6SCNyIVIAUgJva1IFZXJyb3JSB3JlZnVzZWRSCWNhbmNlbGxlZBIVCgNrZXkYBiABKAlCCLpIBXIDGIABEhwKCnJlcXVlc3RfaWQYByABKAlCCLpIBXIDGIABQgwKCl9wYWdlX3NpemUiVgoRTGlzdENhbGxzUmVzcG9uc2USKAoFY2FsbHMYASADKAsyGS5sbG1nYXRld2F5LnYxLkNhbGxSZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMrUHCgxBZG1pblNlcnZpY2USawoRR2V0Q2lyY3VpdEJyZWFrZXISJy5sbG1nYXRld2F5LnYxLkdldENpcmN1aXRCcmVha2VyUmVxdWVzdBooLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZSIDkAIBEmwKE1Jlc2V0Q2lyY3VpdEJyZWFrZXISKS5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GioubGxtZ2F0ZXdheS52MS5SZXNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USZgoRU2V0Q2lyY3VpdEJyZWFrZXISJy5sbG1nYXRld2F5LnYxLlNldENpcmN1aXRCcmVha2VyUmVxdWVzdBooLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJcCgxFeHBsYWluUm91dGUSIi5sbG1nYXRld2F5LnYxLkV4cGxhaW5Sb3V0ZVJlcXVlc3QaIy5sbG1nYXRld2F5LnYxLkV4cGxhaW5Sb3V0ZVJlc3BvbnNlIgOQAgESVwoMUmVsb2FkQ29uZmlnEiIubGxtZ2F0ZXdheS52MS5SZWxvYWRDb25maWdSZXF1ZXN0GiMubGxtZ2F0ZXdheS52MS5SZWxvYWRDb25maWdSZXNwb25zZRJQCghHZXRVc2FnZRIeLmxsbWdhdGV3YXkudjEuR2V0VXNhZ2VSZXF1ZXN0Gh8ubGxtZ2F0ZXdheS52MS5HZXRVc2FnZVJlc3BvbnNlIgOQAgESUQoKUHVyZ2VDYWNoZRIgLmxsbWdhdGV3YXkudjEuUHVyZ2VDYWNoZVJlcXVlc3QaIS5sbG1nYXRld2F5LnYxLlB1cmdlQ2FjaGVSZXNwb25zZRJWCgpHZXRNZXRyaWNzEiAubGxtZ2F0ZXdheS52MS5HZXRNZXRyaWNzUmVxdWVzdBohLmxsbWdhdGV3YXkudjEuR2V0TWV0cmljc1Jlc3BvbnNlIgOQAgESWQoMV2F0Y2hNZXRyaWNzEiIubGxtZ2F0ZXdheS52MS5XYXRjaE1ldHJpY3NSZXF1ZXN0GiMubGxtZ2F0ZXdheS52MS5XYXRjaE1ldHJpY3NSZXNwb25zZTABElMKCUxpc3RDYWxscxIfLmxsbWdhdGV3YXkudjEuTGlzdENhbGxzUmVxdWVzdBogLmxsbWdhdGV3YXkudjEuTGlzdENhbGxzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_call_record, file_llmgateway_v1_completion, file_llmgateway_v1_metrics, file_llmgateway_v1_provider, file_llmgateway_v1_usage]);
 
 /**
  * Asks for a provider's circuit breakers.
@@ -413,6 +413,80 @@ export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@_
   messageDesc(file_llmgateway_v1_admin_service, 10);
 
 /**
+ * Forgets cached answers.
+ *
+ * @generated from message llmgateway.v1.PurgeCacheRequest
+ */
+export type PurgeCacheRequest = Message<"llmgateway.v1.PurgeCacheRequest"> & {
+  /**
+   * Which ones.
+   *
+   * @generated from oneof llmgateway.v1.PurgeCacheRequest.selection
+   */
+  selection: {
+    /**
+     * Those of a model: by the name that was asked for, by the model that answered, or by `provider/model`.
+     *
+     * @generated from field: string model = 1;
+     */
+    value: string;
+    case: "model";
+  } | {
+    /**
+     * One, by its key: the `X-Cache-Key` header of the answer.
+     *
+     * @generated from field: string key = 2;
+     */
+    value: string;
+    case: "key";
+  } | {
+    /**
+     * Those of a caller, by the name of the API key.
+     *
+     * @generated from field: string caller = 3;
+     */
+    value: string;
+    case: "caller";
+  } | {
+    /**
+     * All of them. Only `true` is allowed.
+     *
+     * @generated from field: bool all = 4;
+     */
+    value: boolean;
+    case: "all";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message llmgateway.v1.PurgeCacheRequest.
+ * Use `create(PurgeCacheRequestSchema)` to create a new message.
+ */
+export const PurgeCacheRequestSchema: GenMessage<PurgeCacheRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 11);
+
+/**
+ * What was forgotten.
+ *
+ * @generated from message llmgateway.v1.PurgeCacheResponse
+ */
+export type PurgeCacheResponse = Message<"llmgateway.v1.PurgeCacheResponse"> & {
+  /**
+   * How many answers.
+   *
+   * @generated from field: uint32 purged = 1;
+   */
+  purged: number;
+};
+
+/**
+ * Describes the message llmgateway.v1.PurgeCacheResponse.
+ * Use `create(PurgeCacheResponseSchema)` to create a new message.
+ */
+export const PurgeCacheResponseSchema: GenMessage<PurgeCacheResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 12);
+
+/**
  * Asks how the gateway did.
  *
  * @generated from message llmgateway.v1.GetMetricsRequest
@@ -438,7 +512,7 @@ export type GetMetricsRequest = Message<"llmgateway.v1.GetMetricsRequest"> & {
  * Use `create(GetMetricsRequestSchema)` to create a new message.
  */
 export const GetMetricsRequestSchema: GenMessage<GetMetricsRequest> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_admin_service, 11);
+  messageDesc(file_llmgateway_v1_admin_service, 13);
 
 /**
  * How the gateway did.
@@ -459,7 +533,7 @@ export type GetMetricsResponse = Message<"llmgateway.v1.GetMetricsResponse"> & {
  * Use `create(GetMetricsResponseSchema)` to create a new message.
  */
 export const GetMetricsResponseSchema: GenMessage<GetMetricsResponse> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_admin_service, 12);
+  messageDesc(file_llmgateway_v1_admin_service, 14);
 
 /**
  * Asks how the gateway does, again and again.
@@ -494,7 +568,7 @@ export type WatchMetricsRequest = Message<"llmgateway.v1.WatchMetricsRequest"> &
  * Use `create(WatchMetricsRequestSchema)` to create a new message.
  */
 export const WatchMetricsRequestSchema: GenMessage<WatchMetricsRequest> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_admin_service, 13);
+  messageDesc(file_llmgateway_v1_admin_service, 15);
 
 /**
  * How the gateway does.
@@ -515,7 +589,7 @@ export type WatchMetricsResponse = Message<"llmgateway.v1.WatchMetricsResponse">
  * Use `create(WatchMetricsResponseSchema)` to create a new message.
  */
 export const WatchMetricsResponseSchema: GenMessage<WatchMetricsResponse> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_admin_service, 14);
+  messageDesc(file_llmgateway_v1_admin_service, 16);
 
 /**
  * Asks for the calls that ended last.
@@ -578,7 +652,7 @@ export type ListCallsRequest = Message<"llmgateway.v1.ListCallsRequest"> & {
  * Use `create(ListCallsRequestSchema)` to create a new message.
  */
 export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_admin_service, 15);
+  messageDesc(file_llmgateway_v1_admin_service, 17);
 
 /**
  * The calls that ended last.
@@ -606,7 +680,7 @@ export type ListCallsResponse = Message<"llmgateway.v1.ListCallsResponse"> & {
  * Use `create(ListCallsResponseSchema)` to create a new message.
  */
 export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
-  messageDesc(file_llmgateway_v1_admin_service, 16);
+  messageDesc(file_llmgateway_v1_admin_service, 18);
 
 /**
  * For those who run the gateway: needs an admin key where keys are configured. PERMISSION_DENIED with any other.
@@ -675,6 +749,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetUsageRequestSchema;
     output: typeof GetUsageResponseSchema;
+  },
+  /**
+   * Forgets cached answers. Calls that are being carried out may still store theirs.
+   *
+   * @generated from rpc llmgateway.v1.AdminService.PurgeCache
+   */
+  purgeCache: {
+    methodKind: "unary";
+    input: typeof PurgeCacheRequestSchema;
+    output: typeof PurgeCacheResponseSchema;
   },
   /**
    * Tells how the gateway and its providers did over the last minutes. NOT_FOUND if no provider has the name that is given.

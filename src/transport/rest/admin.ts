@@ -10,6 +10,7 @@ import type { Exchange } from './exchange.ts';
 import { explainedRouteJson } from './explained-route.ts';
 import { isSet, type JsonObject, readText, readWord, wrong } from './fields.ts';
 import { readNativeRequest } from './openai-request.ts';
+import { purgeRoute } from './purge-cache.ts';
 import { readQuery } from './query.ts';
 import type { Parameters, Route } from './router.ts';
 import { answerUsage } from './usage.ts';
@@ -71,7 +72,7 @@ export function adminRoutes(dependencies: DoorDependencies): Route[] {
       },
     },
   ];
-  return routes.map((route) => ({ ...route, admin: true }));
+  return [...routes, purgeRoute(dependencies)].map((route) => ({ ...route, admin: true }));
 }
 
 function providerIn({ provider = '' }: Parameters): string {

@@ -1,7 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { brotliDecompress, gunzip, type InputType, inflate, zstdDecompress } from 'node:zlib';
+import type { Principal } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import type { DoorDependencies } from '../call.ts';
 import type { JsonObject } from './fields.ts';
 import { parseObject } from './json.ts';
 
@@ -40,6 +42,20 @@ export async function readJsonBody(request: IncomingMessage, limitBytes: number)
   if (decompress) bytes = await decompressed(bytes, decompress, limitBytes);
   if (!isUtf8(bytes)) throw new GatewayError('invalid_request', 'the body is not valid UTF-8');
   return parseObject(bytes.toString('utf8'));
+}
+
+/** Read the body of a call, which has a place among those in flight meanwhile. */
+export async function readCallBody(
+  request: IncomingMessage,
+  principal: Principal,
+  { arrive, bodyLimitBytes }: Pick<DoorDependencies, 'arrive' | 'bodyLimitBytes'>,
+): Promise<JsonObject> {
+  const isRead = arrive(principal);
+  try {
+    return await readJsonBody(request, bodyLimitBytes);
+  } finally {
+    isRead();
+  }
 }
 
 function refuseType(contentType: string | undefined): void {

@@ -1,5 +1,6 @@
-import { CacheMode, type CallOptions, Guarantee, RoutingStrategy } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import { type CallOptions, Guarantee, RoutingStrategy } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { durationOf } from '../../time.ts';
+import { readCacheControl } from '../cache-control.ts';
 import type { Exchange } from './exchange.ts';
 import { inWords, readBoolean, readNumber, readText, readTexts, readWord, wrong } from './fields.ts';
 
@@ -58,16 +59,11 @@ export const optionFields: Readonly<Record<string, ReadField<CallOptions>>> = {
 
 /** Options as the request's headers alone give them: `Idempotency-Key` and `Cache-Control`. */
 export function optionsFromHeaders(exchange: Exchange): CallOptions {
-  const cacheControl = exchange.header('cache-control') ?? '';
   return {
     $typeName: 'llmgateway.v1.CallOptions',
     provider: '',
     routingStrategy: RoutingStrategy.UNSPECIFIED,
-    cacheMode: /\bno-store\b/i.test(cacheControl)
-      ? CacheMode.BYPASS
-      : /\bno-cache\b/i.test(cacheControl)
-        ? CacheMode.REFRESH
-        : CacheMode.UNSPECIFIED,
+    ...readCacheControl(exchange.header('cache-control')),
     idempotencyKey: exchange.header('idempotency-key') ?? '',
     requestId: '',
     userId: '',

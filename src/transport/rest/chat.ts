@@ -1,8 +1,9 @@
 import type { Completion } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { collect, type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
-import { readJsonBody } from './body.ts';
+import { readCallBody } from './body.ts';
 import { optionsFromHeaders } from './call-options.ts';
 import { renamed } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -23,7 +24,7 @@ export interface ChatDoor {
 /** The handler of a door for completions: read, call the gateway, answer whole or as a stream. */
 export function chatHandler(dependencies: DoorDependencies, door: ChatDoor) {
   return async (exchange: Exchange, principal: Principal): Promise<void> => {
-    const body = await readJsonBody(exchange.request, dependencies.bodyLimitBytes);
+    const body = await readCallBody(exchange.request, principal, dependencies);
     exchange.adoptRequestId(body.request_id);
     const chat = door.readRequest(body, optionsFromHeaders(exchange));
     try {
@@ -55,6 +56,7 @@ async function carryOut(
   const completion = await collect(events);
   exchange.answer(200, door.answer(completion, chat, exchange), {
     ...answeringHeaders(completion, chat.nameOf),
+    ...accountHeaders(call.context.account),
     'x-gateway-attempts': triesIn(completion.attempts),
   });
 }

@@ -7,8 +7,9 @@ import type {
 } from '../../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
-import { readJsonBody } from './body.ts';
+import { readCallBody } from './body.ts';
 import { optionFields, optionsFromHeaders, type ReadField } from './call-options.ts';
 import { renamed } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -51,9 +52,10 @@ for (const [name, read] of Object.entries(optionFields)) {
 }
 
 /** The handler of `POST /v1/embeddings`: OpenAI's shape. */
-export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependencies) {
+export function embeddingsHandler(dependencies: DoorDependencies) {
+  const { gateway, log } = dependencies;
   return async (exchange: Exchange, principal: Principal): Promise<void> => {
-    const body = await readJsonBody(exchange.request, bodyLimitBytes);
+    const body = await readCallBody(exchange.request, principal, dependencies);
     exchange.adoptRequestId(body.request_id);
     const { request, base64 } = readRequest(body, optionsFromHeaders(exchange));
     const nameOf = fieldNames(body);
@@ -67,6 +69,7 @@ export function embeddingsHandler({ gateway, log, bodyLimitBytes }: DoorDependen
       const result = await only(gateway.embed(request, call.context));
       exchange.answer(200, embeddingsJson(result, base64), {
         ...answeringHeaders(result, nameOf),
+        ...accountHeaders(call.context.account),
         'x-gateway-attempts': triesIn(result.attempts),
       });
     } catch (cause) {

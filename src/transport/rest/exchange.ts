@@ -12,6 +12,7 @@ export type Headers = Record<string, string | number>;
 
 /** How long the rest of a refused body is read and thrown away before the connection is cut. */
 const LINGER_MS = 2000;
+const SMALL_BODY = 65_536;
 
 /** What is known of a request when it comes. */
 export interface Coming {
@@ -151,6 +152,8 @@ export class Exchange {
   discardBody(): void {
     const { request } = this;
     if (request.complete) return;
+    // A small one is mostly here already, and who does not send it meets the time limit of requests.
+    if (Number(request.headers['content-length']) <= SMALL_BODY) return void request.resume();
     const timer = setTimeout(() => request.destroy(), LINGER_MS);
     request.once('end', () => clearTimeout(timer));
     request.once('close', () => clearTimeout(timer));

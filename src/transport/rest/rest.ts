@@ -82,8 +82,9 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     if (error !== cause) {
       dependencies.log.error({ request_id: exchange.requestId, path: exchange.path, err: cause }, 'a REST door failed');
     }
-    // A call has its own line; its request never became one. The message stays out: it may quote the body.
-    if (!exchange.called) {
+    // A call has its own line; its request never became one. The message stays out: it may quote the body. Lines for all that is
+    // refused under overload would add to it: those are counted.
+    if (!exchange.called && error.reason !== 'overloaded') {
       const { requestId, address, request, path } = exchange;
       const line = { request_id: requestId, address, method: request.method, path, outcome: error.reason };
       dependencies.log.info(line, 'refused');

@@ -1,5 +1,6 @@
 import type { CompletionEvent } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { GatewayError } from '../../errors.ts';
+import { accountHeaders } from '../account-headers.ts';
 import type { OpenCall } from '../call.ts';
 import type { Exchange, Headers } from './exchange.ts';
 import { eventStreamHeaders, SseWriter } from './sse-writer.ts';
@@ -80,8 +81,9 @@ export async function streamAnswer(
 
 function headersOf({ event }: CompletionEvent, { context }: OpenCall, { nameOf }: StreamOptions): Headers {
   if (event.case !== 'started') return eventStreamHeaders;
-  const attempts = { 'x-gateway-attempts': context.account.tries };
-  return { ...eventStreamHeaders, ...answeringHeaders(event.value, nameOf), ...attempts };
+  const { account } = context;
+  const attempts = { 'x-gateway-attempts': account.tries };
+  return { ...eventStreamHeaders, ...answeringHeaders(event.value, nameOf), ...accountHeaders(account), ...attempts };
 }
 
 /** The headers that tell who answers, and which fields of the request were left out. */

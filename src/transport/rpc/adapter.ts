@@ -36,6 +36,8 @@ export interface RpcAdapterOptions extends Omit<ConnectRouterOptions, 'acceptCom
   readonly isTraced?: (service: string) => boolean;
   /** Sees each error once more before it is written, those that connect-es made by itself too. */
   readonly onError?: (error: ConnectError, values: ContextValues) => void;
+  /** Told when a request has been answered, or will not be. */
+  readonly onServed?: ((values: ContextValues) => void) | undefined;
 }
 
 /** Serves a request for an rpc. `path` is that of its URL, without the query. */
@@ -58,6 +60,7 @@ export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler 
     requests,
     isTraced = () => true,
     onError,
+    onServed,
     ...options
   } = adapterOptions;
   const router = createConnectRouter({
@@ -86,7 +89,7 @@ export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler 
     } else if (accepts(handler, request, response)) {
       const { service } = handler;
       const account = requests && openAccount(requests, request, path.slice(1), isTraced(service.typeName));
-      serve(handler, { request, response, account }, { addressOf, writeStallMs }).catch((error: unknown) => {
+      serve(handler, { request, response, account }, { addressOf, writeStallMs, onServed }).catch((error: unknown) => {
         log.error({ err: error, rpc: path }, 'an rpc handler threw');
         response.destroy();
       });
@@ -133,7 +136,7 @@ interface Served {
 async function serve(
   handler: UniversalHandler,
   { request, response, account }: Served,
-  { addressOf, writeStallMs }: Pick<RpcAdapterOptions, 'addressOf' | 'writeStallMs'>,
+  { addressOf, writeStallMs, onServed }: Pick<RpcAdapterOptions, 'addressOf' | 'writeStallMs' | 'onServed'>,
 ): Promise<void> {
   const left = new AbortController();
   response.once('close', () => {
@@ -153,6 +156,7 @@ async function serve(
     }
     await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
   } finally {
+    onServed?.(universal.contextValues);
     account?.end(arrivalOf(universal.contextValues)?.requestId ?? '', left.signal.aborted);
   }
 }

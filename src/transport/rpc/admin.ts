@@ -27,5 +27,6 @@ export function adminService({
     explainRoute: ({ request = create(CompletionRequestSchema) }, context) =>
       gateway.explainRoute(request, { principal: principalOf(context), streaming: false }),
     reloadConfig: () => reload(),
+    purgeCache: async (request) => ({ purged: await gateway.purgeCache(request) }),
   };
 }

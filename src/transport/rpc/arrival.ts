@@ -11,6 +11,8 @@ export interface Arrival {
   requestId: string;
   /** Unset on the few rpcs that need no key. */
   readonly principal: Principal | undefined;
+  /** To be done once the message has been read, or will not be; only of calls. */
+  readonly isRead?: (() => void) | undefined;
 }
 
 const arrivalKey = createContextKey<Arrival | undefined>(undefined, { description: 'arrival' });
@@ -56,6 +58,7 @@ export function beginCall(
   streaming: boolean,
 ): BegunCall {
   const principal = principalOf(context);
+  arrivalOf(context.values)?.isRead?.();
   const requestId = requestIdOf(
     context.requestHeader.get('x-request-id'),
     options?.requestId,

@@ -6,19 +6,22 @@ import type {
   CreateCompletionResponse,
   StreamCompletionResponse,
 } from '../../../gen/llmgateway/v1/completion_service_pb.ts';
-import { collect, triesIn } from '../../completion.ts';
+import { type CallContext, collect, triesIn } from '../../completion.ts';
+import { accountHeaders } from '../account-headers.ts';
 import type { DoorDependencies } from '../call.ts';
 import { beginCall } from './arrival.ts';
+import { adoptOptionHeaders } from './option-headers.ts';
 
 /** Completions by rpc, whole and streamed. */
 export function completionService(dependencies: DoorDependencies): ServiceImpl<typeof CompletionService> {
   const { gateway } = dependencies;
   return {
     async createCompletion({ request = create(CompletionRequestSchema) }, context) {
+      adoptOptionHeaders(request, context.requestHeader);
       const call = beginCall(context, request.options, dependencies, false);
       try {
         const completion = await collect(gateway.complete(request, call.context));
-        tellOrigin(context, completion);
+        tellOrigin(context, completion, call.context);
         tellAttempts(context.responseHeader, completion);
         return wholeAnswer(completion);
       } finally {
@@ -27,12 +30,13 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
     },
 
     async *streamCompletion({ request = create(CompletionRequestSchema) }, context) {
+      adoptOptionHeaders(request, context.requestHeader);
       const call = beginCall(context, request.options, dependencies, true);
       try {
         for await (const event of gateway.complete(request, call.context)) {
           call.tellLimits();
           if (event.event.case === 'started') {
-            tellOrigin(context, event.event.value);
+            tellOrigin(context, event.event.value, call.context);
             context.responseHeader.set('x-gateway-attempts', String(call.context.account.tries));
           }
           if (event.event.case === 'finished') tellAttempts(context.responseTrailer, event.event.value);
@@ -45,13 +49,15 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
   };
 }
 
-/** Say who answers, in the headers; after a heartbeat they are gone, and only the event says it. */
+/** Say who answers, and what the cache did, in the headers; after a heartbeat they are gone, and only the event says it. */
 export function tellOrigin(
   { responseHeader }: HandlerContext,
   { provider, droppedFields }: { provider: string; droppedFields: readonly string[] },
+  { account }: CallContext,
 ): void {
   if (provider !== '') responseHeader.set('x-selected-provider', provider);
   if (droppedFields.length > 0) responseHeader.set('x-gateway-dropped-params', droppedFields.join(', '));
+  for (const [name, value] of Object.entries(accountHeaders(account))) responseHeader.set(name, value);
 }
 
 /** Say how many targets were tried. */

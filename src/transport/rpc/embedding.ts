@@ -9,15 +9,17 @@ import { GatewayError } from '../../errors.ts';
 import type { DoorDependencies } from '../call.ts';
 import { beginCall } from './arrival.ts';
 import { tellAttempts, tellOrigin } from './completion.ts';
+import { adoptOptionHeaders } from './option-headers.ts';
 
 /** Embeddings by rpc. */
 export function embeddingService(dependencies: DoorDependencies): ServiceImpl<typeof EmbeddingService> {
   return {
     async createEmbeddings({ request = create(EmbeddingRequestSchema) }, context) {
+      adoptOptionHeaders(request, context.requestHeader);
       const call = beginCall(context, request.options, dependencies, false);
       try {
         for await (const result of dependencies.gateway.embed(request, call.context)) {
-          tellOrigin(context, result);
+          tellOrigin(context, result, call.context);
           tellAttempts(context.responseHeader, result);
           return { $typeName: 'llmgateway.v1.CreateEmbeddingsResponse', result } satisfies CreateEmbeddingsResponse;
         }

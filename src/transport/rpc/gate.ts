@@ -13,13 +13,18 @@ export interface Rights {
   readonly needsNoKey: (method: DescMethod) => boolean;
   /** Only an administrator may. */
   readonly needsAdmin: (method: DescMethod) => boolean;
+  /** It is carried out upstream: only such rpcs are refused when there is too much to do. */
+  readonly isCarriedOut: (method: DescMethod) => boolean;
 }
 
 /**
  * Let a call in, before its message is read: give it an id, which its answer carries in any case, and learn who calls and whether
- * they may.
+ * they may, now.
  */
-export function createGate({ authenticate, log }: DoorDependencies, { needsNoKey, needsAdmin }: Rights) {
+export function createGate(
+  { authenticate, arrive, log }: DoorDependencies,
+  { needsNoKey, needsAdmin, isCarriedOut }: Rights,
+) {
   return (context: HandlerContext): void | Promise<void> => {
     const { method, requestHeader, responseHeader, values } = context;
     const requestId = requestIdOf(requestHeader.get('x-request-id'));
@@ -42,13 +47,16 @@ export function createGate({ authenticate, log }: DoorDependencies, { needsNoKey
     if (needsAdmin(method) && !principal.admin) {
       throw new GatewayError('permission_denied', `${nameOf(method)} needs a key with admin rights`);
     }
-    setArrival(values, { requestId, principal });
+    setArrival(values, { requestId, principal, isRead: isCarriedOut(method) ? arrive(principal) : undefined });
   }
 
   function refuse(cause: unknown, requestId: string, { method, values }: HandlerContext): never {
     const error = GatewayError.from(cause);
     const address = values.get(addressKey);
-    log.info({ request_id: requestId, address, rpc: nameOf(method), outcome: error.reason }, 'refused');
+    // Lines for all that is refused under overload would add to it: those are counted.
+    if (error.reason !== 'overloaded') {
+      log.info({ request_id: requestId, address, rpc: nameOf(method), outcome: error.reason }, 'refused');
+    }
     throw toConnectError(error, { requestId, principal: undefined });
   }
 }

@@ -33,6 +33,8 @@ const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
 /** Services that are asked again and again by machines, and say nothing of calls. */
 const quiet: ReadonlySet<string> = new Set([HealthService, ...protocols].map(({ typeName }) => typeName));
+/** Services whose rpcs are carried out upstream. */
+const calls: ReadonlySet<string> = new Set([CompletionService.typeName, EmbeddingService.typeName]);
 
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
@@ -51,7 +53,9 @@ export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
     requestGate: createGate(dependencies, {
       needsNoKey: ({ parent }) => keyless.has(parent.typeName),
       needsAdmin: ({ parent }) => forAdmins.has(parent.typeName),
+      isCarriedOut: ({ parent }) => calls.has(parent.typeName),
     }),
+    onServed: (values) => arrivalOf(values)?.isRead?.(),
     interceptors: [mapErrors(log)],
     onError: (error, values) => describeConnectError(error, arrivalOf(values)?.requestId ?? ''),
     routes: (router) =>

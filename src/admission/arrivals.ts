@@ -1,0 +1,46 @@
+import type { Principal } from '../completion.ts';
+import type { ShedCounts } from '../telemetry/shed-counts.ts';
+import type { InFlight } from './in-flight.ts';
+import type { Overload } from './overload.ts';
+
+/** What calls are let in by before anything of them is read. */
+export interface ArrivalsOptions {
+  readonly inFlight: InFlight;
+  readonly overload: Overload;
+  /** Classes of callers by tier, from 0; the lower ones are refused first. A tier that is not here is of class 0. */
+  readonly ranks: ReadonlyMap<string, number>;
+  readonly counts: ShedCounts;
+}
+
+/** Lets a call of somebody in, or throws `overloaded`; returns what is to be done once its request has been read. */
+export type Arrive = (principal: Principal) => () => void;
+
+/** The share of all places that each class leaves to those above it. */
+const RESERVE = 0.1;
+
+/**
+ * Let calls in before their bodies are read, as long as there is room and not too much to do.
+ *
+ * Each class of callers finds some places taken that those above it still have.
+ */
+export function arrivals({ inFlight, overload, ranks, counts }: ArrivalsOptions): Arrive {
+  const top = Math.max(0, ...ranks.values());
+  return ({ tier }) => {
+    const rank = ranks.get(tier) ?? 0;
+    const refusal = overload.refusal(rank);
+    if (refusal) {
+      counts.overload++;
+      throw refusal;
+    }
+    const limit = Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank)));
+    if (!inFlight.hasRoom(limit)) counts.inFlight++;
+    return inFlight.arrive(limit);
+  };
+}
+
+/** Classes of the tiers that callers have: `default` first, whatever it allows, then those that may do least. */
+export function ranksOf(tiers: readonly { readonly name: string; readonly capacity: number }[]): Map<string, number> {
+  const sizeOf = ({ name, capacity }: (typeof tiers)[number]) => (name === 'default' ? 0 : capacity);
+  const sizes = [...new Set(tiers.map(sizeOf))].sort((a, b) => a - b);
+  return new Map(tiers.map((tier) => [tier.name, sizes.indexOf(sizeOf(tier))]));
+}

@@ -1,0 +1,7 @@
+-- Gives a claim back, unless it was lost.
+-- KEYS: the call. ARGV: the claim.
+
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
