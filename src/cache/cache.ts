@@ -150,8 +150,10 @@ class CachedCall {
     if (found === undefined || found.ageMs > maxAgeMs) return undefined;
     const completion = unpack(found.bytes);
     if (completion === undefined) return undefined;
-    const { account, signal } = this.#context;
+    const { account, signal, notes } = this.#context;
     this.#options.counts.hits++;
+    notes?.askedCache('hit', this.#began);
+    if (notes) notes.savedUsd = completion.cost?.totalUsd;
     account.cache = { status: 'hit', ageMs: found.ageMs, key: this.#key };
     account.free = true;
     return new Told(replay(this.#own(completion)), signal);
@@ -177,6 +179,7 @@ class CachedCall {
     if (reader === undefined) return undefined;
     counts.hits++;
     counts.shared++;
+    this.#context.notes?.askedCache('shared', this.#began);
     this.#context.account.cache = { status: 'hit', ageMs: 0, key: this.#key };
     return reader;
   }
@@ -189,6 +192,8 @@ class CachedCall {
       return started(value.model, { ...value, id: this.#options.newId(), requestId, cached: !pays });
     }
     if (kind === 'finished' && !pays) {
+      const { notes } = this.#context;
+      if (notes) notes.savedUsd = value.cost?.totalUsd;
       return finished(value.usage, { cost: noCost(), duration: durationOf(performance.now() - this.#began) });
     }
     return event;
@@ -196,6 +201,7 @@ class CachedCall {
 
   #miss(): Events {
     this.#options.counts.misses++;
+    this.#context.notes?.askedCache('miss', this.#began);
     return this.#depart('miss');
   }
 

@@ -37,6 +37,8 @@ export class Flight<Event> {
   /** What the layers below note; it is handed on to the reader that pays. */
   readonly #account: Account = { tries: 0 };
   readonly #source: AsyncIterator<Event>;
+  /** Of the call that pays, or is going to. */
+  #notes: CallContext['notes'];
   #deadline: number;
   #payer: FlightReader<Event> | undefined;
   readonly #events: Event[] = [];
@@ -54,6 +56,7 @@ export class Flight<Event> {
   constructor(context: CallContext, options: FlightOptions<Event>) {
     this.#options = options;
     this.#deadline = context.deadline;
+    this.#notes = context.notes;
     const latest = () => this.#deadline;
     const own: CallContext = {
       ...context,
@@ -119,6 +122,11 @@ export class Flight<Event> {
   #charge(reader: FlightReader<Event>): void {
     this.#payer = reader;
     reader.context.account.free = false;
+    const { notes } = reader.context;
+    if (notes && notes !== this.#notes) {
+      this.#notes?.handOver(notes);
+      this.#notes = notes;
+    }
     this.#note();
   }
 

@@ -48,9 +48,9 @@ export function isKeepable({ choices }: Completion): boolean {
   );
 }
 
-/** An answer as it is stored for other calls: without what belongs to the call that got it first. */
+/** An answer as it is stored for other calls: without what belongs to the call that got it first. Its cost is what they save. */
 export function packForOthers(completion: Completion): Uint8Array {
-  const { createdAt, cost, duration, ...kept } = completion;
+  const { createdAt, duration, ...kept } = completion;
   return toBinary(CompletionSchema, { ...kept, id: '', requestId: '', attempts: [] });
 }
 

@@ -24,6 +24,8 @@ export interface CallLine {
   readonly provider?: string | undefined;
   readonly model?: string | undefined;
   readonly cache?: string | undefined;
+  /** Whether it got what became of an earlier call with its idempotency key. */
+  readonly replayed?: true | undefined;
   /** `ok`, or a word of the error table. */
   readonly outcome: string;
   readonly attempts: number;
@@ -84,6 +86,7 @@ export function lineOf(call: EndedCall): CallLine {
     provider: call.provider,
     model: call.model,
     cache: notes.cache,
+    replayed: context.account.repeated || undefined,
     outcome: call.reason ?? 'ok',
     attempts: triesIn(attempts),
     tried: attempts.length === 0 ? undefined : attempts.map(tried),

@@ -20,8 +20,8 @@ export interface UpstreamWatch {
   ended(failure: unknown): void;
 }
 
-/** How the response cache took part in a call. */
-export type CacheResult = 'hit' | 'miss' | 'shared';
+/** How the response cache took part in a call. `bypass`: it was not to be read. */
+export type CacheResult = 'hit' | 'miss' | 'shared' | 'bypass';
 
 /**
  * What is noted of one call while it goes, for its log line, the metrics and its trace.
@@ -42,13 +42,16 @@ export class CallNotes {
   routeMs = 0;
   /** To ask the response cache. */
   cacheMs = 0;
-  /** Undefined: the cache was not asked. */
+  /** Undefined: the cache had no say. */
   cache: CacheResult | undefined;
+  /** What an answer that cost nothing would have cost, in USD; undefined: unknown. */
+  savedUsd: number | undefined;
   decision: RouteDecision | undefined;
   readonly attempts: AttemptNotes[] = [];
   /** Undefined: nobody traces this call. */
   readonly trace: CallTrace | undefined;
   #hedges: Set<Attempt> | undefined;
+  #heir: CallNotes | undefined;
 
   constructor(arrivedAt: number, trace?: CallTrace) {
     this.arrivedAt = arrivedAt;
@@ -73,7 +76,8 @@ export class CallNotes {
 
   /** It was waited for, from `sinceAt` on, before the first attempt: later waits are part of trying again. */
   waited(sinceAt: number): void {
-    if (this.attempts.length === 0) this.queueMs += performance.now() - sinceAt;
+    if (this.#heir) this.#heir.waited(sinceAt);
+    else if (this.attempts.length === 0) this.queueMs += performance.now() - sinceAt;
   }
 
   /** It is known who calls. */
@@ -94,10 +98,20 @@ export class CallNotes {
 
   /** An attempt begins; its account is `log`. */
   attempt(log: Attempt, streaming: boolean): AttemptNotes {
+    if (this.#heir) return this.#heir.attempt(log, streaming);
     const hedged = this.#hedges?.has(log) ?? false;
     const notes = new AttemptNotes(log, streaming, hedged, this.trace?.attempt(log));
     this.attempts.push(notes);
     return notes;
+  }
+
+  /** This call ends, and another one that shares its answer pays: the attempts that were made are its own, and those to come. */
+  handOver(to: CallNotes): void {
+    this.#heir = to;
+    to.attempts.push(...this.attempts.splice(0));
+    to.decision ??= this.decision;
+    // The same set: what is hedged from now on is noted here.
+    to.#hedges = this.#hedges ??= new Set();
   }
 }
 

@@ -22,8 +22,12 @@ export interface EndedCall {
   readonly reason: Reason | undefined;
   readonly failure: GatewayError | undefined;
   readonly usage: Usage | undefined;
-  /** In USD; undefined: unknown. */
+  /** What it cost the caller, in USD; undefined: unknown. */
   readonly costUsd: number | undefined;
+  /** Whether it cost nothing, since the answer was there already or somebody else pays for it. */
+  readonly free: boolean;
+  /** Whether its answer was brought for another call. */
+  readonly shared: boolean;
   /** From its arrival to its first event, in milliseconds. */
   readonly firstMs: number | undefined;
   readonly durationMs: number;
@@ -68,13 +72,17 @@ export interface Phases {
   readonly overhead: number;
 }
 
-/** Split the time of a call that was answered. */
-export function phasesOf({ notes, durationMs }: Pick<EndedCall, 'notes' | 'durationMs'>): Phases {
+/** Split the time of a call that was answered. Where somebody else's answer was shared, its provider was waited for all the same. */
+export function phasesOf(call: EndedCall): Phases {
+  const { notes, durationMs, firstMs = durationMs } = call;
   const { authMs: auth, readMs: read, queueMs: queue, routeMs: route, cacheMs: cache, attempts } = notes;
   const answering = attempts.findLast((attempt) => attempt.succeeded);
   const began = attempts[0]?.beganAt ?? 0;
   let [retry, connect, firstToken, stream] = [0, 0, 0, 0];
-  if (answering) {
+  if (call.shared) {
+    firstToken = Math.max(0, firstMs - (auth + read + queue + route + cache));
+    stream = durationMs - firstMs;
+  } else if (answering) {
     const { beganAt, sentAt = beganAt, firstContentAt = sentAt, endedAt = firstContentAt } = answering;
     retry = beganAt - began;
     connect = sentAt - beganAt;

@@ -73,6 +73,7 @@ function recordOf({ endedMs, line }: KeptCall): CallRecord {
     provider: line.provider ?? '',
     model: line.model ?? '',
     cache: line.cache ?? '',
+    replayed: line.replayed ?? false,
     outcome: outcomeOf(reason === '' ? undefined : (reason as Reason)),
     reason,
     error: line.error ?? '',

@@ -146,7 +146,8 @@ export const instruments = {
     kind: 'counter',
     name: 'gateway.cache.requests',
     unit: '{request}',
-    description: 'Calls that the response cache was asked for: hit, miss, or shared with a call in flight.',
+    description:
+      'Calls on routes whose answers are cached: hit, miss, shared with a call in flight, or bypass where the cache was not to be read.',
     labels: ['gateway.cache.result'],
     written: 'call',
   },
@@ -154,8 +155,16 @@ export const instruments = {
     kind: 'counter',
     name: 'gateway.cache.saved',
     unit: 'USD',
-    description: 'What answers from the response cache would have cost.',
+    description: 'What answers would have cost that were cached, shared with another call or replayed.',
     labels: [PROVIDER, MODEL],
+    written: 'call',
+  },
+  replays: {
+    kind: 'counter',
+    name: 'gateway.replays',
+    unit: '{request}',
+    description: 'Calls that got what became of an earlier one with their idempotency key.',
+    labels: [OPERATION],
     written: 'call',
   },
   clientDuration: {

@@ -20,7 +20,6 @@ interface Answering {
   readonly id: string;
   readonly provider: string;
   readonly model: string;
-  readonly cached?: boolean;
 }
 
 interface Whole {
@@ -96,8 +95,11 @@ export function observe<Request extends { readonly model: string }, Event>(
         throw failure;
       } finally {
         for (let end = context.ends.pop(); end; end = context.ends.pop()) end();
-        if (answering?.cached) notes.cache ??= 'hit';
+        const { account } = context;
+        notes.cache ??= account.cache?.status;
+        const free = account.free === true;
         const reason = failure?.reason ?? (whole ? undefined : 'cancelled');
+        if (free) notes.savedUsd ??= whole?.cost?.totalUsd;
         const call: EndedCall = {
           operation: operation.name,
           context,
@@ -109,10 +111,12 @@ export function observe<Request extends { readonly model: string }, Event>(
           reason,
           failure,
           usage: whole?.usage,
-          costUsd: whole?.cost?.totalUsd,
+          costUsd: free && whole ? 0 : whole?.cost?.totalUsd,
+          free,
+          shared: (free && notes.cache !== 'hit') || isInherited(notes),
           firstMs,
           durationMs: performance.now() - notes.arrivedAt,
-          attempts: whole?.attempts ?? failure?.attempts ?? notes.attempts.map(({ log }) => log),
+          attempts: failure?.attempts ?? (free ? [] : (whole?.attempts ?? notes.attempts.map(({ log }) => log))),
           notes,
           content: content?.kept(),
         };
@@ -120,6 +124,11 @@ export function observe<Request extends { readonly model: string }, Event>(
         for (const sink of sinks) sink(call);
       }
     };
+}
+
+/** Whether the answer was begun for a call that has left since. */
+function isInherited({ attempts: [first], arrivedAt }: CallNotes): boolean {
+  return first !== undefined && first.beganAt < arrivedAt;
 }
 
 function requestAttributes<Request, Event>(
@@ -146,6 +155,7 @@ function callAttributes({ context, asked, reason, provider, model, costUsd, atte
     'gateway.provider': provider,
     'gateway.attempts': attempts.length,
     'gateway.cost_usd': costUsd,
+    'gateway.replayed': context.account.repeated,
     'gen_ai.request.model': asked,
     'gen_ai.response.model': model,
   };

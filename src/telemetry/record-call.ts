@@ -1,6 +1,6 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
-import type { AttemptNotes } from './call-notes.ts';
+import type { AttemptNotes, CallNotes } from './call-notes.ts';
 import { type CallSink, type EndedCall, outcomeOfAttempt, phasesOf } from './ended-call.ts';
 import type { Metrics } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
@@ -32,6 +32,7 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   const tokens = metrics.counter('tokens');
   const cacheRequests = metrics.counter('cacheRequests');
   const cacheSaved = metrics.counter('cacheSaved');
+  const replays = metrics.counter('replays');
   const clientDuration = metrics.histogram('clientDuration');
   const clientTokens = metrics.histogram('clientTokens');
   const clientFirstChunk = metrics.histogram('clientFirstChunk');
@@ -49,8 +50,8 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     if (notes.attempts.some((attempt, _at, [first]) => first && !sameTarget(attempt, first)))
       failovers.at(outcome).add();
 
-    const cached = notes.cache === undefined ? undefined : notes.cache !== 'miss';
     if (notes.cache !== undefined) cacheRequests.at(notes.cache).add();
+    if (context.account.repeated) replays.at(operation).add();
     windows.calls.add(minute, {
       outcome,
       reason: call.reason,
@@ -58,13 +59,16 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
       firstTokenMs: context.streaming && outcome === 'ok' ? call.firstMs : undefined,
       usage: call.usage,
       costUsd: call.costUsd,
-      cached,
+      free: call.free,
+      savedUsd: notes.savedUsd,
+      cached: cachedIn(notes),
     });
-    for (const attempt of call.attempts) if (attempt.outcome === AttemptOutcome.SKIPPED) countSkipped(attempt);
+    // Those of a failure that is shared are counted where they were made.
+    if (!call.free) call.attempts.filter(({ outcome }) => outcome === AttemptOutcome.SKIPPED).forEach(countSkipped);
     for (const [at, attempt] of notes.attempts.entries()) {
       if (attempt.log.outcome !== AttemptOutcome.SKIPPED) countAttempt(call, attempt, at, minute);
     }
-    countAnswer(call, cached === true);
+    countAnswer(call);
   };
 
   function countRefusal({ reason, context }: EndedCall): void {
@@ -83,7 +87,7 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   }
 
   /** What the caller got, by who gave it. */
-  function countAnswer(call: EndedCall, cached: boolean): void {
+  function countAnswer(call: EndedCall): void {
     const { operation, outcome, reason = '', usage, context, durationMs: tookMs, firstMs } = call;
     // What was asked of the provider: the model that answers may be called otherwise.
     const asked = call.notes.attempts.findLast(({ succeeded }) => succeeded)?.log.model ?? call.model ?? '';
@@ -95,11 +99,8 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
       const later = (usage?.completionTokens ?? 0) - 1;
       if (later > 0) serverPerToken.at(operation, system, provider, model).record((tookMs - firstMs) / 1000 / later);
     }
-    if (cached) {
-      cacheSaved.at(provider, model).add(call.costUsd ?? 0);
-      return;
-    }
-    if (call.costUsd === undefined) unpriced.at(provider, model).add();
+    if (call.free) cacheSaved.at(provider, model).add(call.notes.savedUsd ?? 0);
+    else if (call.costUsd === undefined) unpriced.at(provider, model).add();
     else cost.at(provider, model).add(call.costUsd);
   }
 
@@ -145,6 +146,11 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     if (usage.cachedPromptTokens) tokens.at(provider, model, 'cached_input').add(usage.cachedPromptTokens);
     if (usage.reasoningTokens) tokens.at(provider, model, 'reasoning').add(usage.reasoningTokens);
   }
+}
+
+/** Whether the response cache had the answer; undefined: it was not asked. */
+function cachedIn({ cache }: CallNotes): boolean | undefined {
+  return cache === undefined || cache === 'bypass' ? undefined : cache !== 'miss';
 }
 
 function sameTarget(one: AttemptNotes, other: AttemptNotes): boolean {

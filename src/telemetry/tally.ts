@@ -23,6 +23,10 @@ export interface Ending {
   readonly costUsd?: number | undefined;
   /** Whether the answer came from the response cache; undefined: it was not asked. */
   readonly cached?: boolean | undefined;
+  /** Whether it cost nothing, as the answer was there already or is paid by another call. */
+  readonly free?: boolean | undefined;
+  /** What it would have cost then, in USD; undefined: unknown. */
+  readonly savedUsd?: number | undefined;
 }
 
 /** Least, most and sum of some values. */
@@ -93,12 +97,12 @@ export class Tally {
   firstTokens: PackedSketch | undefined;
 
   /** Count what is over; the sketches are filled by who keeps them. */
-  add({ outcome, reason, durationMs, firstTokenMs, usage, costUsd, cached }: Ending): void {
+  add({ outcome, reason, durationMs, firstTokenMs, usage, costUsd, cached, free, savedUsd = 0 }: Ending): void {
     this.requests++;
     if (outcome === 'ok') {
       this.succeeded++;
       this.duration.add(durationMs);
-      if (cached) this.savedUsd += costUsd ?? 0;
+      if (free) this.savedUsd += savedUsd;
       else if (costUsd === undefined) this.unpriced++;
     } else if (outcome === 'error') this.failed++;
     else if (outcome === 'refused') this.refused++;
@@ -106,7 +110,7 @@ export class Tally {
     if (reason !== undefined) this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
     if (firstTokenMs !== undefined) this.firstToken.add(firstTokenMs);
     if (cached !== undefined) cached ? this.cacheHits++ : this.cacheMisses++;
-    if (cached) return;
+    if (free) return;
     if (costUsd !== undefined) this.costUsd += costUsd;
     if (usage) {
       this.promptTokens += usage.promptTokens;

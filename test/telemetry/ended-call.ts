@@ -28,13 +28,15 @@ export interface ToldCall extends Partial<Omit<EndedCall, 'attempts' | 'context'
   readonly key?: string;
   readonly requestId?: string;
   readonly cache?: CacheResult;
+  readonly savedUsd?: number;
 }
 
 /** A call that is over. Unless it is told otherwise, the last attempt answered it. */
 export function endedCall(told: ToldCall = {}): EndedCall {
-  const { attempts = [], streaming = false, door = 'openai', tier = 'default', cache, ...rest } = told;
+  const { attempts = [], streaming = false, door = 'openai', tier = 'default', cache, savedUsd, ...rest } = told;
   const notes = new CallNotes(performance.now());
   notes.cache = cache;
+  notes.savedUsd = savedUsd;
   for (const attempt of attempts) noteAttempt(notes, attempt, streaming);
   const [provider, model] = (attempts.at(-1)?.target ?? '').split('/');
   const context: CallContext = {
@@ -62,6 +64,8 @@ export function endedCall(told: ToldCall = {}): EndedCall {
     usage: undefined,
     costUsd: undefined,
     firstMs: undefined,
+    free: cache === 'hit' || cache === 'shared',
+    shared: cache === 'shared',
     durationMs: 100,
     attempts: notes.attempts.map(({ log }) => log),
     notes,

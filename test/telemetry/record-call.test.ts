@@ -135,7 +135,7 @@ describe('a call that is over', () => {
 
   it('that the cache answered is no cost and no attempt', async () => {
     const { sum, window } = await recorded(
-      { cache: 'hit', provider: 'groq', model: 'm1', costUsd: 0.5 },
+      { cache: 'hit', provider: 'groq', model: 'm1', costUsd: 0, savedUsd: 0.5 },
       { cache: 'miss', attempts: [{ target: 'groq/m1' }], costUsd: 0.5 },
     );
     expect(sum('gateway_cache_requests_total', { gateway_cache_result: 'hit' })).toBe(1);

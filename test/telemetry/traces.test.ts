@@ -29,7 +29,10 @@ beforeAll(async () => {
   gateway = await startGatewayProcess(
     {
       providers: [scriptedProvider('first', first), { ...scriptedProvider('second', second), propagate_trace: false }],
-      routes: [{ model: 'both', strategy: 'failover', targets: both }],
+      routes: [
+        { model: 'both', strategy: 'failover', targets: both },
+        { model: 'kept', strategy: 'failover', targets: both, cache: { enabled: true } },
+      ],
       retry: { attempts_per_target: 1 },
       breaker: { min_calls: 1000 },
       telemetry: { trust_incoming_trace: true },
@@ -75,7 +78,7 @@ const doors: Record<
       const request = create(CompletionRequestSchema, {
         model,
         messages: [{ role: Role.USER, parts: [{ kind: { case: 'text', value: 'secret words' } }] }],
-        temperature: 0.5,
+        temperature: model === 'kept' ? 0 : 0.5,
       });
       const options = { headers: tracing(), ...(leave && { signal: leave.signal }) };
       if (!streaming) return client.createCompletion({ request }, options);
@@ -94,7 +97,7 @@ const doors: Record<
         body: JSON.stringify({
           model,
           stream,
-          temperature: 0.5,
+          temperature: model === 'kept' ? 0 : 0.5,
           messages: [{ role: 'user', content: 'secret words' }],
         }),
         signal: leave?.signal ?? null,
@@ -175,6 +178,35 @@ describe.each(Object.entries(doors))('the trace of a call by %s', (name, door) =
     expect(attempt?.attributes).toMatchObject({ 'error.type': 'cancelled', 'gen_ai.request.stream': true });
     expect(attempt?.attributes['gen_ai.response.time_to_first_chunk']).toBeGreaterThan(0);
     expect(server.attributes['gateway.outcome']).toBe('cancelled');
+  });
+
+  it('that the cache answers has no attempt, and the one before it has', async () => {
+    first.script(saying('hello'));
+    const { headers } = await fetch(`${gateway.url}/admin/cache/purge`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"all": true}',
+    });
+    expect(headers.get('content-type')).toContain('application/json');
+    await door.ask(false, undefined, 'kept');
+    const missed = await spansOfTrace(5);
+    expect(treeOf(missed.spans, missed.server)).toEqual({
+      '1 gateway.cache': {},
+      '2 gateway.route': {},
+      '3 chat scripted-model': { '1 POST': {} },
+    });
+    expect(missed.server.attributes['gateway.cache.result']).toBe('miss');
+
+    await door.ask(true, undefined, 'kept');
+    const { spans, server } = await spansOfTrace(2);
+    expect(treeOf(spans, server)).toEqual({ '1 gateway.cache': {} });
+    expect(server.attributes).toMatchObject({
+      'gateway.cache.result': 'hit',
+      'gateway.outcome': 'ok',
+      'gateway.attempts': 0,
+      'gateway.cost_usd': 0,
+    });
+    expect(server.failed).toBe(false);
   });
 
   it('that fails altogether fails, with the reason', async () => {

@@ -176,7 +176,7 @@ describe('windows', () => {
   it('count what the cache answered as saved, not as spent', () => {
     const { windows } = windowsAt();
     windows.calls.add(0, ok(100, { costUsd: 0.5, cached: false }));
-    windows.calls.add(0, ok(1, { costUsd: 0.5, cached: true }));
+    windows.calls.add(0, ok(1, { costUsd: 0, cached: true, free: true, savedUsd: 0.5 }));
     windows.calls.add(0, ok(100));
     expect(windows.over(1).calls().tally).toMatchObject({
       costUsd: 0.5,

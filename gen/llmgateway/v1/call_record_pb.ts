@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/call_record.proto.
  */
 export const file_llmgateway_v1_call_record: GenFile = /*@__PURE__*/
-  fileDesc("Ch9sbG1nYXRld2F5L3YxL2NhbGxfcmVjb3JkLnByb3RvEg1sbG1nYXRld2F5LnYxIsMFCgpDYWxsUmVjb3JkEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcXVlc3RfaWQYAiABKAkSEAoIdHJhY2VfaWQYAyABKAkSDAoEZG9vchgEIAEoCRILCgNrZXkYBSABKAkSDAoEdGllchgGIAEoCRIRCglvcGVyYXRpb24YByABKAkSEQoJc3RyZWFtaW5nGAggASgIEhMKC2Fza2VkX21vZGVsGAkgASgJEg0KBXJvdXRlGAogASgJEhAKCHN0cmF0ZWd5GAsgASgJEhAKCHByb3ZpZGVyGAwgASgJEg0KBW1vZGVsGA0gASgJEg0KBWNhY2hlGA4gASgJEg8KB291dGNvbWUYDyABKAkSDgoGcmVhc29uGBAgASgJEg0KBWVycm9yGBEgASgJEigKCGF0dGVtcHRzGBIgAygLMhYubGxtZ2F0ZXdheS52MS5BdHRlbXB0EisKCGR1cmF0aW9uGBMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC2ZpcnN0X2V2ZW50GBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKBnBoYXNlcxgVIAMoCzIlLmxsbWdhdGV3YXkudjEuQ2FsbFJlY29yZC5QaGFzZXNFbnRyeRIjCgV1c2FnZRgWIAEoCzIULmxsbWdhdGV3YXkudjEuVXNhZ2USFQoIY29zdF91c2QYFyABKAFIAIgBARIPCgd1c2VyX2lkGBggASgJEg4KBnByb21wdBgZIAEoCRIOCgZhbnN3ZXIYGiABKAkaSAoLUGhhc2VzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uOgI4AUILCglfY29zdF91c2RiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_llmgateway_v1_completion]);
+  fileDesc("Ch9sbG1nYXRld2F5L3YxL2NhbGxfcmVjb3JkLnByb3RvEg1sbG1nYXRld2F5LnYxItUFCgpDYWxsUmVjb3JkEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcXVlc3RfaWQYAiABKAkSEAoIdHJhY2VfaWQYAyABKAkSDAoEZG9vchgEIAEoCRILCgNrZXkYBSABKAkSDAoEdGllchgGIAEoCRIRCglvcGVyYXRpb24YByABKAkSEQoJc3RyZWFtaW5nGAggASgIEhMKC2Fza2VkX21vZGVsGAkgASgJEg0KBXJvdXRlGAogASgJEhAKCHN0cmF0ZWd5GAsgASgJEhAKCHByb3ZpZGVyGAwgASgJEg0KBW1vZGVsGA0gASgJEg0KBWNhY2hlGA4gASgJEg8KB291dGNvbWUYDyABKAkSDgoGcmVhc29uGBAgASgJEg0KBWVycm9yGBEgASgJEigKCGF0dGVtcHRzGBIgAygLMhYubGxtZ2F0ZXdheS52MS5BdHRlbXB0EisKCGR1cmF0aW9uGBMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC2ZpcnN0X2V2ZW50GBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKBnBoYXNlcxgVIAMoCzIlLmxsbWdhdGV3YXkudjEuQ2FsbFJlY29yZC5QaGFzZXNFbnRyeRIjCgV1c2FnZRgWIAEoCzIULmxsbWdhdGV3YXkudjEuVXNhZ2USFQoIY29zdF91c2QYFyABKAFIAIgBARIPCgd1c2VyX2lkGBggASgJEg4KBnByb21wdBgZIAEoCRIOCgZhbnN3ZXIYGiABKAkSEAoIcmVwbGF5ZWQYGyABKAgaSAoLUGhhc2VzRW50cnkSCwoDa2V5GAEgASgJEigKBXZhbHVlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uOgI4AUILCglfY29zdF91c2RiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_llmgateway_v1_completion]);
 
 /**
  * A call that is over, as the gateway's log tells it. Neither prompt nor answer are kept, unless `telemetry.log_prompts` is on.
@@ -114,7 +114,8 @@ export type CallRecord = Message<"llmgateway.v1.CallRecord"> & {
   model: string;
 
   /**
-   * How the response cache took part: `hit`, `miss` or `shared`. Empty: it was not asked.
+   * How the response cache took part: `hit`, `miss`, `shared` (with a call that was getting the answer) or `bypass` (it was not to be
+   * read). Empty: it had no say.
    *
    * @generated from field: string cache = 14;
    */
@@ -205,6 +206,13 @@ export type CallRecord = Message<"llmgateway.v1.CallRecord"> & {
    * @generated from field: string answer = 26;
    */
   answer: string;
+
+  /**
+   * Whether it got what became of an earlier call with its idempotency key.
+   *
+   * @generated from field: bool replayed = 27;
+   */
+  replayed: boolean;
 };
 
 /**

@@ -21,6 +21,7 @@ export function callRecordJson(call: CallRecord): object {
     provider: call.provider || null,
     model: call.model || null,
     cache: call.cache || null,
+    replayed: call.replayed,
     outcome: call.outcome,
     reason: call.reason || null,
     error: call.error || null,
