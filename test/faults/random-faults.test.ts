@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { openDoors } from '../support/doors.ts';
 import { brokenLaws } from '../support/event-laws.ts';
 import { type GatewayWithDoors, scriptedProvider, startGatewayOver } from '../support/scripted-gateway.ts';
 import {
@@ -227,7 +228,9 @@ describe('whatever providers do', () => {
   it('a thousand times over: attempts and time stay within their limits, a text comes once, nothing is left behind', {
     timeout: 180_000,
   }, async () => {
-    for (const { ask } of started.doors.all) await ask({ model: 'usual-warm-up' });
+    const doors = openDoors(started.gateway.url);
+    for (const { ask } of doors.all) await ask({ model: 'usual-warm-up' });
+    await doors.close();
     const before = timers();
     await fc.assert(
       fc.asyncProperty(fc.array(scripts, { minLength: 20, maxLength: 20 }), async (some) => {
@@ -238,6 +241,7 @@ describe('whatever providers do', () => {
       { numRuns: 50, endOnFailure: true },
     );
     await expectEveryPlaceFree();
+    await started.doors.close();
     await expect.poll(timers, { timeout: 5_000 }).toBeLessThanOrEqual(before);
   });
 
