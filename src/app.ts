@@ -139,6 +139,8 @@ const DETECTION_AT_START_MS = 500;
 const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
+/** Two seconds: three thousand calls that come at once are worked off in less. */
+const LATE_SAMPLES = 8;
 /** What a process that was killed held of its callers' limits is theirs again after this. */
 const LEASE_MS = 20_000;
 /** A lease outlasts three rounds: one that a store misses is no loss. */
@@ -340,7 +342,12 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, tel
     leases: new Leases(stores.limits, LEASE_ROUND_MS),
     telemetry,
     repeats: repeatsOf(config, stores),
-    overload: new Overload({ ...overloadSettings(config), turnMs: turnClock(), random: Math.random }),
+    overload: new Overload({
+      ...overloadSettings(config),
+      lateSamples: LATE_SAMPLES,
+      turnMs: turnClock(),
+      random: Math.random,
+    }),
     shed: new ShedCounts(),
   };
 }

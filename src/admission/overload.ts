@@ -12,6 +12,8 @@ export interface Load {
 export interface OverloadOptions {
   /** Delay of the event loop above which calls are refused, in milliseconds; 0: any. */
   readonly loopDelayMs: number;
+  /** In how many samples in a row the loop must have been late: a burst that is soon over is no overload. */
+  readonly lateSamples: number;
   /** Share of memory above which nothing more is cached. */
   readonly stopCachingAt: number;
   /** Share of memory above which calls are refused; 1: any. */
@@ -24,8 +26,6 @@ export interface OverloadOptions {
   readonly random: () => number;
 }
 
-/** The loop must have been late in so many samples in a row: one collection of garbage is no overload. */
-const SUSTAINED = 3;
 /**
  * How long calls of the first class are let in for in each turn of the loop, in milliseconds; of each class above it, as long again.
  *
@@ -118,7 +118,7 @@ export class Overload {
   }
 
   #judgeLoop(delayMs: number): void {
-    const { loopDelayMs: bound, ranks } = this.#options;
+    const { loopDelayMs: bound, lateSamples, ranks } = this.#options;
     if (bound === 0) return;
     const isLate = delayMs > bound;
     this.#quietSamples = isLate || this.#refused > 0 ? 0 : this.#quietSamples + 1;
@@ -126,8 +126,8 @@ export class Overload {
     if (this.#quietSamples >= QUIET) this.#isRationing = false;
     if (isLate) {
       this.#lateSamples++;
-      if (this.#lateSamples >= SUSTAINED) this.#isRationing = true;
-      if (this.#lateSamples >= SUSTAINED + IN_VAIN) this.#pressure = Math.min(ranks, this.#pressure + STEP);
+      if (this.#lateSamples >= lateSamples) this.#isRationing = true;
+      if (this.#lateSamples >= lateSamples + IN_VAIN) this.#pressure = Math.min(ranks, this.#pressure + STEP);
       return;
     }
     this.#lateSamples = 0;

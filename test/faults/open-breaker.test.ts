@@ -3,7 +3,13 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import { CircuitState } from '../../gen/llmgateway/v1/provider_pb.ts';
 import type { Door } from '../support/doors.ts';
 import { type GatewayWithDoors, scriptedProvider, startGatewayOver } from '../support/scripted-gateway.ts';
-import { type Exchange, type ScriptedUpstream, saying, startScriptedUpstream } from '../support/scripted-upstream.ts';
+import {
+  chunk,
+  type Exchange,
+  type ScriptedUpstream,
+  saying,
+  startScriptedUpstream,
+} from '../support/scripted-upstream.ts';
 
 const failing = (exchange: Exchange) => exchange.json({ error: { message: 'boom' } }, 500);
 
@@ -117,6 +123,50 @@ describe('an open breaker', () => {
     expect(tookMs[Math.floor(tookMs.length * 0.99)]).toBeLessThan(50);
     expect(first.requests.length + second.requests.length).toBe(asked);
     expect((await fetch(`${gateway.gateway.url}/readyz`)).status).toBe(200);
+  });
+});
+
+describe('what a breaker judges', () => {
+  const judged = ({ gateway }: GatewayWithDoors) => gateway.app.gateway.circuitBreakerOf('first').whole;
+
+  it('of a stream is how it ends: one that breaks in its middle is a failure', async () => {
+    const gateway = await start();
+    first.script(async (exchange) => {
+      await exchange.event(chunk({ content: 'half ' }));
+      exchange.end();
+    });
+    const { ask } = gateway.doors.named('openai stream');
+    for (let call = 0; call < 10; call++)
+      expect((await ask({ model: 'scripted-model', provider: 'first' })).told.text).toBe('half ');
+    expect(judged(gateway)).toMatchObject({ state: CircuitState.OPEN, reason: 'provider_protocol' });
+    expect((await ask({ model: 'scripted-model', provider: 'first' })).told.text).toBe('from the second');
+  });
+
+  it('leaves a stream alone that is under way when it opens', async () => {
+    const gateway = await start();
+    first.script(undefined);
+    const reading = gateway.doors.named('openai stream').ask({ model: 'scripted-model', provider: 'first' });
+    const exchange = await first.next();
+    await exchange.event(chunk({ content: 'before ' }));
+    await openBreaker(gateway);
+    await saying('and after')(exchange);
+    expect((await reading).told.text).toBe('before and after');
+    expect(judged(gateway).state).toBe(CircuitState.OPEN);
+  });
+
+  it("is neither a caller who leaves nor a caller's own deadline", async () => {
+    const gateway = await start();
+    first.script(() => {});
+    const { ask } = gateway.doors.named('grpc stream');
+    const calls = Array.from({ length: 20 }, (_, call) =>
+      call % 2 === 0
+        ? ask({ model: 'scripted-model', provider: 'first', fallback: false, timeoutMs: 200 })
+        : ask({ model: 'scripted-model', provider: 'first', fallback: false, signal: AbortSignal.timeout(200) }),
+    );
+    for (const { failure } of await Promise.all(calls))
+      expect(failure?.code).toMatch(/^(deadline_exceeded|canceled|aborted)$/);
+    await expect.poll(() => first.openAnswers()).toBe(0);
+    expect(judged(gateway)).toMatchObject({ state: CircuitState.CLOSED, totalCalls: 0 });
   });
 });
 

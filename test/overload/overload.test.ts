@@ -9,6 +9,7 @@ import { ShedCounts } from '../../src/telemetry/shed-counts.ts';
 function overloadOf(more: Partial<OverloadOptions> = {}): Overload {
   return new Overload({
     loopDelayMs: 100,
+    lateSamples: 3,
     stopCachingAt: 0.85,
     refuseAt: 0.95,
     ranks: 3,
