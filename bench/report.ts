@@ -1,5 +1,6 @@
 /**
- * Judges the rounds of one run: what a call and a chunk cost in the gateway, as a ratio to the raw Node proxy of the same run.
+ * Judges the rounds of one run: what a call and a chunk cost in the gateway, as a ratio to the raw Node proxy of the same run, and
+ * with traces and metrics, as a ratio to the gateway without.
  *
  *     node bench/report.ts RESULTS.json      exit code 1 if a row misses its target or cannot be compared
  */
@@ -29,14 +30,24 @@ interface Streams {
   readonly no_done: number;
 }
 
-const BASE = 'raw-node26';
-const OURS = 'ours';
+/** Two targets to compare, and the most that each row of the second may cost in times of the first. */
+interface Comparison {
+  readonly base: string;
+  readonly judged: string;
+  readonly atMost: readonly [unary: number, burst: number, paced: number];
+}
 
-/** A row: its title, the most it may cost in times of the base, and where a round has the figure. */
-const rows: [title: string, atMost: number, cost: (round: Round) => number | undefined][] = [
-  ['unary call, 64 connections', 3, (round) => round.throughput?.cpu_us_per_req],
-  ['streamed chunk, in a burst', 2.5, (round) => round.sse?.cpu_us_per_chunk],
-  ['streamed chunk, 5 ms apart', 1.5, (round) => round.paced?.cpu_us_per_chunk],
+const comparisons: readonly Comparison[] = [
+  { base: 'raw-node26', judged: 'ours', atMost: [3, 2.5, 1.5] },
+  // Traces of one call in a hundred, and metrics, beside neither.
+  { base: 'untold', judged: 'traced', atMost: [1.25, 1.1, 1.1] },
+];
+
+/** A row: its title, and where a round has the figure. */
+const rows: [title: string, cost: (round: Round) => number | undefined][] = [
+  ['unary call, 64 connections', (round) => round.throughput?.cpu_us_per_req],
+  ['streamed chunk, in a burst', (round) => round.sse?.cpu_us_per_chunk],
+  ['streamed chunk, 5 ms apart', (round) => round.paced?.cpu_us_per_chunk],
 ];
 
 const { runs } = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as { runs: Round[] };
@@ -71,14 +82,19 @@ function flaws({ error, throughput, sse, paced }: Round): string[] {
 
 const format = (value: number) => value.toFixed(1).padStart(7);
 let missed = false;
-console.log(`CPU µs for each${' '.repeat(14)}${BASE}    ours   ratio  at most  rounds`);
-for (const [title, atMost, cost] of rows) {
-  const [base, ours] = [costs(BASE, cost), costs(OURS, cost)];
-  const ratio = median(ours) / median(base);
-  const within = ratio <= atMost;
-  missed ||= !within;
-  const figures = `${format(median(base))}  ${format(median(ours))} ${ratio.toFixed(2).padStart(7)} ${format(atMost)}`;
-  console.log(`${title.padEnd(29)} ${figures}  ${base.length}/${ours.length}${within ? '' : '  missed'}`);
+for (const { base, judged, atMost } of comparisons) {
+  const present = new Set(runs.map(({ target }) => target));
+  if (!present.has(base) || !present.has(judged)) continue;
+  console.log(`CPU µs for each${' '.repeat(14)}${base.padStart(10)} ${judged.padStart(7)}   ratio  at most  rounds`);
+  for (const [row, [title, cost]] of rows.entries()) {
+    const [before, after] = [costs(base, cost), costs(judged, cost)];
+    const most = atMost[row] ?? Number.NaN;
+    const ratio = median(after) / median(before);
+    const within = ratio <= most;
+    missed ||= !within;
+    const figures = `${format(median(before))}  ${format(median(after))} ${ratio.toFixed(2).padStart(7)} ${most.toFixed(2).padStart(8)}`;
+    console.log(`${title.padEnd(29)} ${figures}  ${before.length}/${after.length}${within ? '' : '  missed'}`);
+  }
 }
 for (const round of runs) {
   for (const flaw of flaws(round)) {

@@ -2,6 +2,7 @@
 # Measures what a call costs in the gateway, beside the least that a Node proxy can do; bench/README.md says how to read it.
 #
 #   npm run bench                   five interleaved rounds, about four minutes
+#   npm run bench -- --telemetry    what traces and metrics cost, beside neither; goes first, before other options
 #   npm run bench -- --quick        short phases, for a first look
 #   npm run bench -- --rounds 9     and the other options of ../shared/bench/run.sh
 set -euo pipefail
@@ -21,9 +22,15 @@ results=$BENCH_HOME/results/gateway.json
 exec 9>"$BENCH_HOME/lock"
 flock 9
 
+only=raw-node26,ours
+if [ "${1:-}" = --telemetry ]; then
+  only=untold,traced
+  shift
+fi
+
 # 3: a round failed. The others are there to be read, and the report names it.
 status=0
-"$harness/run.sh" --targets "$REPOSITORY/bench/targets.json" --only raw-node26,ours --scen throughput,sse,paced \
+"$harness/run.sh" --targets "$REPOSITORY/bench/targets.json" --only "$only" --scen throughput,sse,paced \
   --rounds 5 --thr 4 --sse 4 --paced 4 --out "$results" "$@" || status=$?
 [ "$status" = 0 ] || [ "$status" = 3 ] || exit "$status"
 exec "$REPOSITORY/node_modules/.bin/node" "$REPOSITORY/bench/report.ts" "$results"

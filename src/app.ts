@@ -18,7 +18,7 @@ import { KeySet } from './admission/key-set.ts';
 import { Leases } from './admission/leases.ts';
 import { Overload } from './admission/overload.ts';
 import { createTokens, type Tokens } from './admission/tokens.ts';
-import { usageReports } from './admission/usage-report.ts';
+import { type UsageReports, usageReports } from './admission/usage-report.ts';
 import { turnClock, watchLoad } from './admission/watch-load.ts';
 import { stateOf } from './attempt/describe-breaker.ts';
 import { failureOf } from './attempt/failure.ts';
@@ -76,19 +76,25 @@ import {
   logLevel,
   milliseconds,
   modelFrom,
+  namesModel,
   overloadSettings,
   providerFrom,
   providerLimits,
+  providerNames,
   routeFrom,
   storesFrom,
+  strategyName,
   totalTime,
 } from './settings.ts';
 import { openStores, type Stores } from './store/open-stores.ts';
 import { dayTeller } from './store/usage.ts';
 import { CacheCounts } from './telemetry/cache-counts.ts';
-import { callWriter } from './telemetry/logger.ts';
+import type { TargetName } from './telemetry/call-trace.ts';
+import type { Insight } from './telemetry/insight.ts';
 import { CallCounts } from './telemetry/observe.ts';
+import { countCircuits, readGateway, readStores, timeCommands } from './telemetry/read-gateway.ts';
 import { ShedCounts } from './telemetry/shed-counts.ts';
+import { startTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import type { DoorDependencies } from './transport/call.ts';
 import { addressReader } from './transport/client-address.ts';
 import { connectionLimit } from './transport/file-descriptors.ts';
@@ -122,6 +128,8 @@ export interface AppOptions {
   readonly version: string;
   /** Loads the configuration again, for a reload; throws a ConfigError. The default is the one that the gateway was built with. */
   readonly load?: (() => LoadedConfig) | undefined;
+  /** How many lines of the log were lost because nobody read them. */
+  readonly droppedLines?: () => number;
 }
 
 /** The start does not wait longer than this to learn whether an Ollama answers. */
@@ -151,6 +159,7 @@ interface Lasting {
   readonly failedTries: FailedTries;
   readonly stores: Stores;
   readonly leases: Leases;
+  readonly telemetry: Telemetry;
   readonly repeats: Repeats;
   readonly overload: Overload;
   readonly shed: ShedCounts;
@@ -176,6 +185,7 @@ interface Snapshot {
   readonly fleet: Fleet;
   readonly catalogue: Catalogue;
   readonly gateway: Gateway;
+  readonly reports: UsageReports;
   readonly openMode: boolean;
   readonly handler: RequestHandler;
   /** What the next configuration may use on. */
@@ -186,19 +196,44 @@ interface Snapshot {
 interface Current {
   readonly gateway: () => Gateway;
   readonly reload: DoorDependencies['reload'];
+  readonly insight: Insight;
 }
 
 /** Build every part once and wire them. Nothing listens yet, and nobody has been asked for more than a sign of life. */
-export async function buildApp(loaded: LoadedConfig, { log, version, load }: AppOptions): Promise<App> {
+export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promise<App> {
+  const { log, version, load, droppedLines = () => 0 } = options;
   checkBudgets(loaded);
   warmUpChecks();
   trustAuthorities(loaded, log);
-  const lasting = await lastingOf(loaded, log, version);
+  const telemetry = await startTelemetry({
+    log,
+    version,
+    settings: () => live.current.loaded.config.telemetry,
+    ...loaded.telemetry,
+  });
+  const lasting = await lastingOf(loaded, log, version, telemetry);
   const { inFlight, guards, leases, stores, overload, repeats } = lasting;
+  const told = {
+    providers: () => live.current.gateway.listProviders(),
+    circuitsOf: (provider: string) => live.current.gateway.circuitBreakerOf(provider).models,
+    activeCalls: () => inFlight.count,
+    connections: () => server.connections(),
+    droppedLines,
+  };
+  const insight = telemetry.insight({
+    ...told,
+    providers: () => live.current.fleet.serving().map(({ name }) => name),
+  });
+  readGateway(telemetry.metrics, telemetry.names, told);
+  readStores(telemetry.metrics, {
+    ...(stores.redisUp && { redisUp: stores.redisUp }),
+    budgets: () => live.current.reports.budgetsOf(''),
+  });
   const build = (from: LoadedConfig, before?: Snapshot) =>
     snapshotOf(from, lasting, before, {
       gateway: () => live.current.gateway,
       reload: () => reloadFor(reload, 'an administrator'),
+      insight,
     });
   const live: Replaceable<Snapshot> = new Replaceable(build(loaded), (old, inUse) => {
     closeUnused(old.parts, partsOf(inUse)).catch((error: unknown) => {
@@ -214,6 +249,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     },
     log,
   });
+  nameTargets(telemetry, live);
   await live.current.fleet.detect(DETECTION_AT_START_MS);
   const endLoadWatch = watchLoad((load) => overload.sample(load));
   let endWatch = watchProviders(live);
@@ -229,6 +265,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     const level = logLevel(next);
     if (level !== logLevel(before.loaded)) log.level = level;
     live.replace(snapshot);
+    nameTargets(telemetry, live);
     if (!isDeepStrictEqual(next.config.healthProbe, before.loaded.config.healthProbe)) {
       endWatch();
       endWatch = watchProviders(live);
@@ -251,6 +288,7 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
     await Promise.all(all.map(({ parts }, at) => closeUnused(parts, partsOf(all.slice(at + 1)))));
     leases.close();
     await stores.close();
+    await telemetry.close();
   };
   return {
     gateway: newest(() => live.current.gateway),
@@ -277,10 +315,10 @@ export async function buildApp(loaded: LoadedConfig, { log, version, load }: App
   };
 }
 
-async function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Promise<Lasting> {
+async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, telemetry: Telemetry): Promise<Lasting> {
   const { config } = loaded;
   const observations = new Observations();
-  const stores = await openStores(storesFrom(config, LEASE_MS), log);
+  const stores = await openStores(storesFrom(config, LEASE_MS), log, timeCommands(telemetry.metrics));
   return {
     beganAt: performance.now(),
     version,
@@ -293,10 +331,12 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string): Pr
       limitsOf: providerLimits(config),
       recordOf: (provider, model) => observations.attemptsAt(provider, model),
       clock: { now: () => performance.now(), wall: Date.now, random: Math.random },
+      onChange: countCircuits(telemetry.metrics, telemetry.windows, telemetry.names),
     }),
     failedTries: new FailedTries(usualTryLimits),
     stores,
     leases: new Leases(stores.limits, LEASE_ROUND_MS),
+    telemetry,
     repeats: repeatsOf(config, stores),
     overload: new Overload({
       ...overloadSettings(config),
@@ -331,6 +371,18 @@ function repeatsOf(config: Config, { redis }: Stores): Repeats {
 function bound({ answers, outcomes }: Repeats['own'], { cache, idempotency }: Config): void {
   answers.maxBytes = cache?.maxBytes ?? 0;
   outcomes.maxBytes = idempotency?.maxBytes ?? 0;
+}
+
+/** Name providers and models in metrics and traces as the configuration does that is in use. */
+function nameTargets({ names }: Telemetry, live: Replaceable<Snapshot>): void {
+  const { config } = live.current.loaded;
+  const isConfigured = namesModel(config);
+  names.configure(providerNames(config), (name, model) => {
+    if (isConfigured(name, model)) return true;
+    const { fleet, catalogue } = live.current;
+    const provider = fleet.serving().find((each) => each.name === name);
+    return provider !== undefined && catalogue.has(provider, model);
+  });
 }
 
 function maxInFlight({ config }: LoadedConfig): number {
@@ -370,7 +422,7 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
   const { parts, keep } = keepParts(before?.parts);
   try {
     const fleet = fleetOf(loaded, keep);
-    const { gateway, catalogue } = gatewayOf(config, fleet, lasting);
+    const { gateway, catalogue, reports } = gatewayOf(config, fleet, lasting);
     if (before) catalogue.takeOver(before.catalogue);
     const keys = config.keys.map(keyFrom);
     const tokens = tokensOf(loaded, log, keep);
@@ -384,12 +436,15 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
       writeStallMs: WRITE_STALL_MS,
       draining: () => inFlight.draining,
       reload: current.reload,
+      requests: lasting.telemetry.requests,
+      insight: current.insight,
     };
     const handler = createHandler(
       { ...dependencies, corsOrigins: config.server?.corsOrigins ?? [] },
       createRestHandler(dependencies),
     );
-    return { loaded, fleet, catalogue, gateway, openMode: keys.length === 0 && !tokens, handler, parts };
+    const openMode = keys.length === 0 && !tokens;
+    return { loaded, fleet, catalogue, gateway, reports, openMode, handler, parts };
   } catch (error) {
     void closeUnused(parts, before ? [before.parts] : []);
     throw error;
@@ -551,8 +606,12 @@ function repeatLayers(
 }
 
 /** The core: names to targets, targets to answers, and what is told of both. */
-function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: Gateway; catalogue: Catalogue } {
-  const { beganAt, version, log, inFlight, counts, observations, guards, stores, leases, repeats } = lasting;
+function gatewayOf(
+  config: Config,
+  fleet: Fleet,
+  lasting: Lasting,
+): Pick<Snapshot, 'gateway' | 'catalogue' | 'reports'> {
+  const { beganAt, version, inFlight, counts, observations, guards, stores, leases, telemetry, repeats } = lasting;
   const routes = config.routes.map(routeFrom);
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),
@@ -583,9 +642,14 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
   });
   const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
   const policyOf = callPolicies(config);
-  const planOf = (resolved: Resolved, request: Request, { streaming }: CallContext): Plan => {
+  const planOf = (resolved: Resolved, request: Request, { streaming, notes }: CallContext, sinceAt: number): Plan => {
     const admits = (target: Target) => guardOf(target).refusal() === undefined;
-    return { ...policyOf(resolved.route, request), targets: router.order(resolved, request, { streaming, admits }) };
+    const leftOut: [TargetName, string][] | undefined = notes?.trace?.sampled ? [] : undefined;
+    const leaveOut = leftOut && ((target: TargetName, why: string) => leftOut.push([target, why]));
+    const targets = router.order(resolved, request, { streaming, admits, ...(leaveOut && { leaveOut }) });
+    const { route, strategy } = resolved;
+    notes?.routed({ route: route?.model, strategy: strategyName(strategy), targets, leftOut }, sinceAt);
+    return { ...policyOf(route, request), targets };
   };
 
   const limits = limitsFrom(config);
@@ -598,11 +662,13 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
     },
   });
 
+  const reports = usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now });
   const gateway: Gateway = {
-    ...usageReports({ usage: stores.usage, limits: stores.limits, budgets: limits.budgets, now: Date.now }),
+    getUsage: reports.getUsage,
     ...paths({
       counts,
-      writeCall: callWriter(log),
+      sinks: telemetry.sinks,
+      keepsContent: config.telemetry?.logPrompts ?? false,
       inFlight,
       heartbeatMs: milliseconds(config.timeouts?.heartbeat),
       totalMs: totalTime(config, routes),
@@ -614,10 +680,11 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
       },
       ...repeatLayers(config, router, lasting),
       planFor(request, context) {
+        const sinceAt = performance.now();
         const resolved = router.resolve(request, context.principal);
         return resolved instanceof Promise
-          ? resolved.then((known) => planOf(known, request, context))
-          : planOf(resolved, request, context);
+          ? resolved.then((known) => planOf(known, request, context, sinceAt))
+          : planOf(resolved, request, context, sinceAt);
       },
       guardOf,
       random: Math.random,
@@ -650,5 +717,5 @@ function gatewayOf(config: Config, fleet: Fleet, lasting: Lasting): { gateway: G
     },
     purgeCache: (request) => purgeAnswers(repeats.answers, request),
   };
-  return { gateway, catalogue };
+  return { gateway, catalogue, reports };
 }

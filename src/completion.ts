@@ -21,6 +21,7 @@ import {
 import { GatewayError } from './errors.ts';
 import type { StopSignal } from './stop.ts';
 import type { Standing } from './store/store.ts';
+import type { CallNotes } from './telemetry/call-notes.ts';
 
 /** Who calls. */
 export interface Principal {
@@ -93,6 +94,8 @@ export interface CallContext {
   /** What is counted along the way, for whoever writes the headers: shared by all copies of the context. */
   readonly account: Account;
   readonly log: Logger;
+  /** What is noted of the call along the way; shared by all copies of the context. Unset: nobody has asked for an account yet. */
+  readonly notes?: CallNotes;
 }
 
 /** How many of the targets in an account were asked: those that were passed over do not count. */

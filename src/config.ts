@@ -12,6 +12,7 @@ import { fillDefaults } from './config/defaults.ts';
 import { adminKeyDigest, applyVariables } from './config/environment.ts';
 import { readNetwork } from './config/environment-network.ts';
 import { applyProviderVariables } from './config/environment-providers.ts';
+import { readTelemetry } from './config/environment-telemetry.ts';
 import { Findings } from './config/findings.ts';
 import type { Environment } from './config/interpolate.ts';
 import type { LoadedConfig } from './config/loaded-config.ts';
@@ -43,6 +44,7 @@ export function loadConfig({ file, environment, again = false }: ConfigSources):
   applyVariables(config, environment, findings);
   const { ollama, switchedOff } = applyProviderVariables(config, environment, findings);
   const network = readNetwork(environment, findings);
+  const telemetry = readTelemetry(environment, findings);
   const adminKeySha256 = adminKeyDigest(environment, findings);
   // Without the file everything that refers to it would look wrong.
   if (!read) findings.finish();
@@ -65,6 +67,7 @@ export function loadConfig({ file, environment, again = false }: ConfigSources):
     ...(adminKeySha256 === undefined ? {} : { adminKeySha256 }),
     ollama,
     network,
+    telemetry,
     notices: noticesOf(findings.given()),
   };
 }

@@ -17,11 +17,12 @@ import { type CacheOptions, cached } from './cache/cache.ts';
 import { type IdempotencyOptions, idempotent } from './cache/idempotency.ts';
 import { type CallContext, type Completer, compose, type Layer, type Principal } from './completion.ts';
 import type { Asker } from './routing/explain.ts';
-import type { WriteCall } from './telemetry/logger.ts';
-import { type CallCounts, observe, type Telling } from './telemetry/observe.ts';
+import type { CallSink } from './telemetry/ended-call.ts';
+import { type CallCounts, observe } from './telemetry/observe.ts';
+import { observedCompletions, observedEmbeddings } from './telemetry/observed-operations.ts';
 
 /** What the doors see: every one of them calls the same functions. */
-export interface Gateway extends BreakerControls, UsageReports {
+export interface Gateway extends BreakerControls, Pick<UsageReports, 'getUsage'> {
   /**
    * Carry out a completion. Throws GatewayErrors only.
    *
@@ -44,7 +45,10 @@ export interface Gateway extends BreakerControls, UsageReports {
 /** What the path of a call is made of. */
 export interface PathParts extends FirstToCommitOptions<CompletionRequest | EmbeddingRequest> {
   readonly counts: CallCounts;
-  readonly writeCall: WriteCall;
+  /** Told of every call that is over. */
+  readonly sinks: readonly CallSink[];
+  /** Whether what is said is told, too. */
+  readonly keepsContent: boolean;
   readonly inFlight: InFlight;
   readonly heartbeatMs: number;
   /** The whole time a call may take, in milliseconds. */
@@ -62,14 +66,14 @@ export interface PathParts extends FirstToCommitOptions<CompletionRequest | Embe
 /**
  * THE path of a call: the layers it meets, in order. Authentication stands before it, at the doors, since it needs no request.
  *
- * one log line -> check against the contract -> a place in flight -> heartbeats -> deadline -> the caller's limits -> count of what
- * is used -> the outcome of an earlier call with the same idempotency key -> the cache, and equal calls under way -> targets, one
+ * account of the call -> check against the contract -> a place in flight -> heartbeats -> deadline -> the caller's limits -> count of
+ * what is used -> the outcome of an earlier call with the same idempotency key -> the cache, and equal calls under way -> targets, one
  * after the other, each behind its guard
  */
 export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
-  const { counts, writeCall, inFlight, heartbeatMs, totalMs, limits, usage, idempotency, cache } = parts;
+  const { counts, sinks, keepsContent, inFlight, heartbeatMs, totalMs, limits, usage, idempotency, cache } = parts;
   const complete: Layer[] = [
-    observe(tellOfCompletion, counts, writeCall),
+    observe(observedCompletions(keepsContent), counts, sinks),
     checkCompletion,
     admit(inFlight),
     heartbeats(heartbeatMs),
@@ -80,7 +84,7 @@ export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
     ...(cache ? [cached(cache)] : []),
   ];
   const embed: Layer<EmbeddingRequest, EmbeddingResult>[] = [
-    observe(tellOfEmbedding, counts, writeCall),
+    observe(observedEmbeddings, counts, sinks),
     checkEmbedding(),
     admit(inFlight),
     deadline<EmbeddingRequest, EmbeddingResult>(totalMs),
@@ -92,14 +96,4 @@ export function paths(parts: PathParts): Pick<Gateway, 'complete' | 'embed'> {
     complete: compose(complete, firstToCommit(completions, parts)),
     embed: compose(embed, firstToCommit(embeddings, parts)),
   };
-}
-
-function tellOfCompletion({ event }: CompletionEvent): Telling | undefined {
-  if (event.case === 'started') return { answering: event.value };
-  if (event.case === 'finished') return { whole: { usage: event.value.usage, attempts: event.value.attempts } };
-  return undefined;
-}
-
-function tellOfEmbedding(result: EmbeddingResult): Telling {
-  return { answering: result, whole: { usage: result.usage, attempts: result.attempts } };
 }

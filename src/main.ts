@@ -130,7 +130,9 @@ async function serve(loaded: LoadedConfig, configFile: string | undefined): Prom
   const log = openLog(logLevel(loaded));
   const { logger } = log;
   const again = () => loadConfig({ ...sourcesOf(configFile), again: true });
-  const app = await buildApp(loaded, { log: logger, version: version(), load: again });
+  // The SDK counts the spans that it drops only when it is told to.
+  if (loaded.telemetry.traces) process.env.OTEL_NODE_EXPERIMENTAL_SDK_METRICS ??= 'true';
+  const app = await buildApp(loaded, { log: logger, version: version(), load: again, droppedLines: log.dropped });
   for (const notice of loaded.notices) logger.warn(notice);
   if (app.openMode) logger.warn('no API key is configured: anyone may call, and admin routes are open too');
   reloadOnChange(app, configFile);

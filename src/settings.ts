@@ -1,5 +1,5 @@
 import { type Duration, durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
-import { type CompletionRequest, Guarantee } from '../gen/llmgateway/v1/completion_pb.ts';
+import { type CompletionRequest, Guarantee, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
 import {
   type Config,
   DropUnsupported,
@@ -37,6 +37,8 @@ import { type Route, routeOf } from './routing/resolve.ts';
 import { fits } from './routing/wildcard.ts';
 import type { StoreSettings } from './store/open-stores.ts';
 import type { OutagePolicy } from './store/outage.ts';
+import { conventionalName } from './telemetry/conventional-name.ts';
+import { namesWithin, type ProviderNames } from './telemetry/target-names.ts';
 
 // From the configuration message to the plain arguments that the parts take.
 
@@ -373,4 +375,48 @@ export function budgetedKeys(
 
 function isNamed(patterns: readonly string[], names: readonly string[]): boolean {
   return patterns.some((pattern) => names.some((name) => fits(pattern, name)));
+}
+
+/** What providers are called in metrics and traces. */
+export function providerNames(config: Config): ReadonlyMap<string, ProviderNames> {
+  const names = new Map([['demo', namesWithin('demo')]]);
+  for (const { name, kind, baseUrl, propagateTrace } of config.providers) {
+    const url = URL.parse(baseUrl);
+    const system = conventionalName(kindNameOf(kind), url?.hostname, name);
+    names.set(name, {
+      system,
+      address: url?.hostname,
+      port: url ? Number(url.port) || (url.protocol === 'https:' ? 443 : 80) : undefined,
+      origin: url?.origin,
+      tracePropagated: propagateTrace ?? true,
+    });
+  }
+  return names;
+}
+
+/** Whether the configuration names a provider's model. */
+export function namesModel({ providers, routes, models }: Config): (provider: string, model: string) => boolean {
+  const defaults = new Map(providers.map(({ name, defaultModel }) => [name, defaultModel]));
+  const named = new Set([
+    ...[...defaults].map(([name, model]) => `${name}/${model}`),
+    ...models.map(({ provider, id }) => `${provider}/${id}`),
+    ...routes.flatMap(({ targets }) =>
+      targets.map(({ provider, model }) => `${provider}/${model || defaults.get(provider)}`),
+    ),
+  ]);
+  return (provider, model) => named.has(`${provider}/${model}`);
+}
+
+const strategyNames: Readonly<Record<number, string>> = {
+  [RoutingStrategy.ROUND_ROBIN]: 'round_robin',
+  [RoutingStrategy.LEAST_LATENCY]: 'least_latency',
+  [RoutingStrategy.LOWEST_COST]: 'lowest_cost',
+  [RoutingStrategy.HIGHEST_QUALITY]: 'highest_quality',
+  [RoutingStrategy.RANDOM]: 'random',
+  [RoutingStrategy.FAILOVER]: 'failover',
+};
+
+/** The word for a strategy, as configurations have it. */
+export function strategyName(strategy: RoutingStrategy): string {
+  return strategyNames[strategy] ?? 'failover';
 }

@@ -10,6 +10,8 @@ import { keySubject } from './call-limits.ts';
 export interface UsageReports {
   /** What was used, and how budgets stand. Throws for days that are none. */
   getUsage(request: Omit<GetUsageRequest, '$typeName'>): Promise<GetUsageResponse>;
+  /** How the budget of a key stands, or each of them if no key is named. */
+  budgetsOf(key: string): Promise<BudgetStatus[]>;
 }
 
 /** What reports are made of. */
@@ -38,7 +40,7 @@ export function usageReports({ usage, limits, budgets, now }: UsageReportsOption
       if (days < 1) throw wrong('from_day', `must not be after ${to}, and is ${from}`);
       if (days > MOST_DAYS) throw wrong('from_day', `must be at most ${MOST_DAYS} days before ${to}, not ${days}`);
       const filter = { from, to, key: key || undefined, model: model || undefined };
-      const [rows, standing] = await Promise.all([usage.find(filter), statusOf(key)]);
+      const [rows, standing] = await Promise.all([usage.find(filter), budgetsOf(key)]);
       return {
         $typeName: 'llmgateway.v1.GetUsageResponse',
         fromDay: from,
@@ -48,9 +50,10 @@ export function usageReports({ usage, limits, budgets, now }: UsageReportsOption
         budgets: standing,
       };
     },
+    budgetsOf,
   };
 
-  async function statusOf(key: string): Promise<BudgetStatus[]> {
+  async function budgetsOf(key: string): Promise<BudgetStatus[]> {
     const asked = [...budgets].filter(([name]) => key === '' || name === key);
     if (asked.length === 0) return [];
     const holdings = await limits.look(asked.map(([name, budget]) => budgetLimit(keySubject(name), budget, 0)));

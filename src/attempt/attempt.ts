@@ -38,6 +38,7 @@ export async function* attempt<Request, Event>(
   });
   context.signal.addEventListener('abort', abort);
   log.outcome = AttemptOutcome.CANCELLED;
+  const notes = context.notes?.attempt(log, context.streaming);
   let failure: GatewayError | undefined;
   let committed = false;
   try {
@@ -48,6 +49,7 @@ export async function* attempt<Request, Event>(
       streaming: context.streaming,
       requestId: context.requestId,
       signal: stop,
+      watch: notes,
       onResponse: ({ requestId, remaining, exhaustedMs }) => {
         log.providerRequestId = requestId ?? '';
         seat.responded(remaining, exhaustedMs);
@@ -59,8 +61,9 @@ export async function* attempt<Request, Event>(
       if (!committed && operation.commits(event)) {
         committed = true;
         seat.firstContent();
+        notes?.content(performance.now());
         if (context.streaming) watchdog.limit(limits.idleMs, 'further event');
-      }
+      } else if (notes && context.streaming && operation.commits(event)) notes.content(performance.now());
       if (operation.isLast(event)) {
         log.outcome = AttemptOutcome.SUCCEEDED;
         log.duration = durationOf(performance.now() - began);
@@ -87,6 +90,7 @@ export async function* attempt<Request, Event>(
     if (log.outcome === AttemptOutcome.SUCCEEDED) seat.succeeded();
     else if (failure) seat.failed(failure);
     else seat.abandoned();
+    notes?.end(failure ?? context.signal.reason);
   }
 }
 

@@ -110,12 +110,15 @@ class Call<Request, Event> {
     const { hedgeAfterMs } = this.#plan;
     try {
       for (;;) {
-        const step = this.#course.next(deadline - performance.now());
+        const now = performance.now();
+        const step = this.#course.next(deadline - now);
         if (step.kind === 'end') throw this.#failure();
-        if (step.kind === 'try' && step.afterMs > 0) await pause(step.afterMs, signal);
+        const waits = step.kind === 'try' && step.afterMs > 0;
+        if (waits) await pause(step.afterMs, signal);
         const at = step.kind === 'try' ? step.at : this.#leastWaited(step.among);
         const entered = this.#enter(at, step.kind);
         const seat = entered instanceof Promise ? await entered : entered;
+        if (waits || entered instanceof Promise) this.#context.notes?.waited(now);
         if (!(seat instanceof Seat)) {
           this.#passOver(at, seat, step.kind === 'queue');
           continue;
@@ -219,6 +222,7 @@ class Call<Request, Event> {
         return undefined;
       }
       const trial = this.#begin(at, seat, true);
+      this.#context.notes?.hedged(trial.log);
       begun(trial, at);
       return trial;
     }

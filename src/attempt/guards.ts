@@ -1,5 +1,5 @@
 import type { CircuitState } from '../../gen/llmgateway/v1/provider_pb.ts';
-import type { BreakerClock, Hold } from './circuit-breaker.ts';
+import type { BreakerClock, BreakerState, Hold } from './circuit-breaker.ts';
 import { type DescribedBreakers, describeBreakers, worstState } from './describe-breaker.ts';
 import { ProviderGuard, type ProviderLimits } from './provider-guard.ts';
 import { type AttemptRecord, type GuardSettings, TargetGuard } from './target-guard.ts';
@@ -13,6 +13,8 @@ export interface GuardsOptions {
   readonly limitsOf: (provider: string) => ProviderLimits;
   readonly recordOf: (provider: string, model: string) => AttemptRecord;
   readonly clock: BreakerClock;
+  /** Told of each change of a circuit breaker. */
+  readonly onChange?: ((provider: string, model: string, state: BreakerState) => void) | undefined;
 }
 
 /** How a provider stands with its guards at this moment. */
@@ -36,15 +38,17 @@ interface Guarded {
 export class Guards {
   readonly #clock: BreakerClock;
   readonly #recordOf: GuardsOptions['recordOf'];
+  readonly #onChange: GuardsOptions['onChange'];
   readonly #providers = new Map<string, Guarded>();
   #settings: GuardSettings;
   #limitsOf: GuardsOptions['limitsOf'];
 
-  constructor({ settings, limitsOf, recordOf, clock }: GuardsOptions) {
+  constructor({ settings, limitsOf, recordOf, clock, onChange }: GuardsOptions) {
     this.#settings = settings;
     this.#limitsOf = limitsOf;
     this.#recordOf = recordOf;
     this.#clock = clock;
+    this.#onChange = onChange;
   }
 
   /** Take a new configuration over; what the guards have learnt stays. */
@@ -63,7 +67,8 @@ export class Guards {
     let guard = guarded.models.get(model);
     if (!guard) {
       if (guarded.models.size >= MAX_MODELS) forgetOne(guarded.models);
-      guard = new TargetGuard(this.#settings, guarded.guard, this.#recordOf(provider, model), this.#clock);
+      const onChange = (state: BreakerState) => this.#onChange?.(provider, model, state);
+      guard = new TargetGuard(this.#settings, guarded.guard, this.#recordOf(provider, model), this.#clock, onChange);
       guard.breaker.setHold(guarded.guard.hold);
       guarded.models.set(model, guard);
     }

@@ -1,7 +1,13 @@
 import { errorTable, type GatewayError, type Reason } from '../errors.ts';
 import type { AttemptLimits } from '../providers/target.ts';
 import type { StopSignal } from '../stop.ts';
-import { type BreakerClock, type BreakerSettings, CircuitBreaker, type Permit } from './circuit-breaker.ts';
+import {
+  type BreakerClock,
+  type BreakerSettings,
+  type BreakerState,
+  CircuitBreaker,
+  type Permit,
+} from './circuit-breaker.ts';
 import type { ProviderGuard } from './provider-guard.ts';
 import { RetryBudget } from './retry-budget.ts';
 
@@ -63,12 +69,18 @@ export class TargetGuard {
   /** When it was last used, on the clock of the guard. */
   usedAt: number;
 
-  constructor(settings: GuardSettings, provider: ProviderGuard, record: AttemptRecord, clock: BreakerClock) {
+  constructor(
+    settings: GuardSettings,
+    provider: ProviderGuard,
+    record: AttemptRecord,
+    clock: BreakerClock,
+    onChange?: (state: BreakerState) => void,
+  ) {
     const { now } = clock;
     this.#now = now;
     this.provider = provider;
     this.#record = record;
-    this.breaker = new CircuitBreaker(settings.breaker, clock);
+    this.breaker = new CircuitBreaker(settings.breaker, clock, onChange);
     this.budget = new RetryBudget(settings.budgetRatio, now);
     this.usedAt = now();
   }

@@ -73,7 +73,7 @@ const defaults: MessageInitShape<typeof ConfigSchema> = {
   limits: { limitBy: LimitBy.KEY, global: { requestsPerMinute: 0, requestsPerSecond: 0 } },
   idempotency: { ttl: seconds(600), maxBytes: 64 * 1024 * 1024 },
   overload: { eventLoopDelay: milliseconds(100), stopCachingAt: 0.85, refuseAt: 0.95 },
-  telemetry: { logLevel: LogLevel.INFO, logPrompts: false, trustIncomingTrace: false },
+  telemetry: { logLevel: LogLevel.INFO, logPrompts: false, trustIncomingTrace: false, metrics: true },
 };
 
 /** The tiers known without any file. A tier of the file with one of these names changes only what it gives. */

@@ -1,6 +1,7 @@
 import type { Config } from '../../gen/llmgateway/v1/config_pb.ts';
 import type { NetworkOfEnvironment } from './environment-network.ts';
 import type { OllamaMode } from './environment-providers.ts';
+import type { TelemetryOfEnvironment } from './environment-telemetry.ts';
 
 /** The configuration as the gateway uses it. */
 export interface LoadedConfig {
@@ -15,6 +16,8 @@ export interface LoadedConfig {
   readonly ollama: OllamaMode;
   /** How the outside is reached. */
   readonly network: NetworkOfEnvironment;
+  /** Who is told of calls, beside the log. */
+  readonly telemetry: TelemetryOfEnvironment;
   /** One line for each setting that was given and is not in effect yet. */
   readonly notices: readonly string[];
 }

@@ -5,7 +5,7 @@ import type { Origin } from './findings.ts';
  *
  * A row is a path without indices, which stands for all below it.
  */
-const rows: readonly string[] = ['telemetry.log_prompts', 'telemetry.trust_incoming_trace'];
+const rows: readonly string[] = [];
 
 /** One line for each setting that was given and is not in effect yet, named as it was given: in the file, or as a variable. */
 export function noticesOf(given: readonly [path: string, origin: Origin][]): string[] {

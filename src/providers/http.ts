@@ -1,6 +1,7 @@
 import { type Dispatcher, Pool } from 'undici';
 import { GatewayError } from '../errors.ts';
 import type { StopSignal } from '../stop.ts';
+import type { UpstreamWatch } from '../telemetry/call-notes.ts';
 import { networkFault } from './network-fault.ts';
 import { Places, type Waiting } from './places.ts';
 import { type WayOut, wayOut } from './way-out.ts';
@@ -17,6 +18,8 @@ export interface HttpRequest {
   readonly body?: string;
   /** Closes the socket at once; the call then throws the signal's reason. */
   readonly signal: StopSignal;
+  /** Hears when it is sent, answered and over. */
+  readonly watch?: UpstreamWatch | undefined;
   /** Called once, when the headers of the answer are here. */
   readonly onHeaders?: (headers: ResponseHeaders, status: number) => void;
 }
@@ -210,6 +213,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
     this.#connections.places.leave(this);
     this.#request.signal.removeEventListener('abort', this.#onAbort);
     clearTimeout(this.#releaseTimer);
+    this.#request.watch?.ended(failure?.cause);
     if (failure) this.#reject(failure.cause);
     this.#tell();
   }
@@ -219,7 +223,10 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     // The call may have been aborted while the connection was being made.
     if (this.#over) controller.abort(new Error('closed'));
-    else this.#controller = controller;
+    else {
+      this.#controller = controller;
+      this.#request.watch?.sent();
+    }
   }
 
   onResponseStarted(): void {
@@ -230,6 +237,7 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
     if (status < 200) return;
     this.#status = status;
     this.#headers = headers;
+    this.#request.watch?.answered(status);
     this.#request.onHeaders?.(headers, status);
     this.#streamed?.({ status, headers, body: this });
   }

@@ -1,6 +1,7 @@
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest, EmbeddingResult } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { StopSignal } from '../stop.ts';
+import type { UpstreamWatch } from '../telemetry/call-notes.ts';
 import type { RateStanding } from './rate-standing.ts';
 
 /** What an adapter is configured with. */
@@ -38,6 +39,8 @@ export interface ProviderCall {
   readonly requestId: string;
   /** Aborts when the attempt must end. The adapter closes its socket and throws the signal's reason. */
   readonly signal: StopSignal;
+  /** Hears how each request goes that the adapter sends. */
+  readonly watch?: UpstreamWatch | undefined;
   /** To be called once, when the provider has answered with its headers. */
   readonly onResponse?: (response: ProviderResponse) => void;
 }

@@ -74,14 +74,15 @@ export class Upstream {
   }
 
   /** The request of a call, under the next key. */
-  post(path: string, body: string, { model, requestId, signal, onResponse }: ProviderCall): KeyedRequest {
+  post(path: string, body: string, { model, requestId, signal, watch, onResponse }: ProviderCall): KeyedRequest {
     const key = this.#keys.next(model);
     return {
       method: 'POST',
       path,
-      headers: { ...this.#headers[key], 'x-request-id': requestId },
+      headers: { ...this.#headers[key], 'x-request-id': requestId, ...watch?.begin('POST', path) },
       body,
       signal,
+      watch,
       key,
       // A refusal says itself how long to wait: its headers tell when a limit is full again.
       onHeaders: (headers, status) =>

@@ -5,7 +5,7 @@ import { MemoryUsage } from './memory-usage.ts';
 import { OutageLimits, type OutagePolicy } from './outage.ts';
 import { RedisLimits } from './redis.ts';
 import { connectRedis } from './redis-connection.ts';
-import { RedisGuard } from './redis-guard.ts';
+import { type CommandWatch, RedisGuard } from './redis-guard.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { RedisUsage } from './redis-usage.ts';
 import type { LimitStore, UsageStore } from './store.ts';
@@ -34,6 +34,8 @@ export interface Stores {
    * too much. Undefined: there is no Redis.
    */
   readonly redis: RedisGuard | undefined;
+  /** Whether Redis answers, for limits and for answers; undefined: there is none. */
+  readonly redisUp: (() => boolean) | undefined;
   /** Write what is not written yet, and close. */
   close(): Promise<void>;
 }
@@ -44,8 +46,8 @@ const START_MS = 500;
 const LAST_WORDS_MS = 500;
 
 /** Open the stores that the settings name. A Redis that is away is no reason not to start; a file that cannot be used is. */
-export async function openStores(settings: StoreSettings, log: Logger): Promise<Stores> {
-  if (settings.redisUrl !== '') return openRedis(settings, log);
+export async function openStores(settings: StoreSettings, log: Logger, onCommand?: CommandWatch): Promise<Stores> {
+  if (settings.redisUrl !== '') return openRedis(settings, log, onCommand);
   return settings.sqlitePath === '' ? openMemory(settings) : openSqlite(settings, log);
 }
 
@@ -54,6 +56,7 @@ function openMemory({ leaseMs }: StoreSettings): Stores {
     limits: new MemoryLimits({ leaseMs }),
     usage: new MemoryUsage(),
     redis: undefined,
+    redisUp: undefined,
     close: async () => {},
   };
 }
@@ -67,6 +70,7 @@ async function openSqlite({ leaseMs, sqlitePath }: StoreSettings, log: Logger): 
     limits: new MemoryLimits({ leaseMs, ledger: file }),
     usage,
     redis: undefined,
+    redisUp: undefined,
     async close() {
       await usage.close();
       file.close();
@@ -74,15 +78,20 @@ async function openSqlite({ leaseMs, sqlitePath }: StoreSettings, log: Logger): 
   };
 }
 
-async function openRedis(settings: StoreSettings, log: Logger): Promise<Stores> {
+async function openRedis(settings: StoreSettings, log: Logger, onCommand: CommandWatch | undefined): Promise<Stores> {
   const { redisUrl, keyPrefix, leaseMs, onOutage: policy, replicas } = settings;
   const place = parseRedisUrl(redisUrl);
   if (place === undefined) throw new TypeError('state.redis_url is no URL of a Redis');
   // What went wrong with a connection is told by the guard, when somebody needed it.
   const connect = () => connectRedis(place, (error) => log.debug({ error: error.message }, 'a connection to Redis'));
-  const guard = new RedisGuard({ connection: await connect(), log, keyPrefix });
+  const guard = new RedisGuard({ connection: await connect(), log, keyPrefix, onCommand });
   const ofAnswers = log.child({ of: 'answers' });
-  const answers = new RedisGuard({ connection: await connect(), log: ofAnswers, keyPrefix: `${keyPrefix}answers:` });
+  const answers = new RedisGuard({
+    connection: await connect(),
+    log: ofAnswers,
+    keyPrefix: `${keyPrefix}answers:`,
+    onCommand,
+  });
   const shared = new RedisLimits({ guard, log, keyPrefix, leaseMs });
   const usage = new BufferedUsage(new RedisUsage(guard, keyPrefix), log);
   await Promise.all([guard.ready(START_MS), answers.ready(START_MS)]);
@@ -90,6 +99,7 @@ async function openRedis(settings: StoreSettings, log: Logger): Promise<Stores> 
     limits: new OutageLimits({ shared, own: new MemoryLimits({ leaseMs }), policy, replicas }),
     usage,
     redis: answers,
+    redisUp: () => guard.up && answers.up,
     async close() {
       await Promise.race([
         Promise.all([shared.flush(), usage.close()]),

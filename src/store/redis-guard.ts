@@ -27,7 +27,12 @@ export interface RedisGuardOptions {
   readonly timeoutMs?: number;
   /** How often Redis is tried while it is away. The default value is 250 ms. */
   readonly probeMs?: number;
+  /** Told of each command that was sent to Redis for somebody. */
+  readonly onCommand?: CommandWatch | undefined;
 }
+
+/** Told of a command that was sent: which, how long it took, and whether it failed. */
+export type CommandWatch = (command: string, durationMs: number, failed: boolean) => void;
 
 const TIMEOUT_MS = 75;
 const PROBE_MS = 250;
@@ -53,6 +58,7 @@ export class RedisGuard {
   readonly #keyPrefix: string;
   readonly #timeoutMs: number;
   readonly #probeMs: number;
+  readonly #onCommand: CommandWatch | undefined;
   readonly #listeners: (() => void)[] = [];
   #up = false;
   #closed = false;
@@ -62,12 +68,14 @@ export class RedisGuard {
   #told = Number.NEGATIVE_INFINITY;
   #startingUntil = performance.now() + START_MS;
 
-  constructor({ connection, log, keyPrefix, timeoutMs = TIMEOUT_MS, probeMs = PROBE_MS }: RedisGuardOptions) {
+  constructor(options: RedisGuardOptions) {
+    const { connection, log, keyPrefix, timeoutMs = TIMEOUT_MS, probeMs = PROBE_MS, onCommand } = options;
     this.#connection = connection;
     this.#log = log;
     this.#keyPrefix = keyPrefix;
     this.#timeoutMs = timeoutMs;
     this.#probeMs = probeMs;
+    this.#onCommand = onCommand;
     this.#probeKey = `${keyPrefix}probe`;
     this.#scheduleProbe(0);
   }
@@ -117,11 +125,17 @@ export class RedisGuard {
    */
   async send(key: string, command: readonly string[], patienceMs?: number): Promise<unknown> {
     if (!this.#up) throw new StoreAway('Redis is away');
+    const sinceAt = performance.now();
+    const told = (failed: boolean) => this.#onCommand?.(command[0] ?? '', performance.now() - sinceAt, failed);
     try {
-      return await this.#inTime(key, command, patienceMs ?? this.#timeoutMs);
+      const answer = await this.#inTime(key, command, patienceMs ?? this.#timeoutMs);
+      told(false);
+      return answer;
     } catch (cause) {
       const message = messageOf(cause);
-      if (message.startsWith('NOSCRIPT')) throw cause;
+      const isUnknownScript = message.startsWith('NOSCRIPT');
+      told(!isUnknownScript);
+      if (isUnknownScript) throw cause;
       if (patienceMs === undefined) this.#fail(key, message);
       throw new StoreAway(`Redis is away: ${message}`, { cause });
     }

@@ -23,6 +23,8 @@ export class BatchedOutput {
   #spare: Buffer | undefined = Buffer.allocUnsafe(BATCH_BYTES);
   #closed = false;
   #dropped = 0;
+  /** Lines that were dropped since the start. */
+  lost = 0;
   readonly #whenIdle: (() => void)[] = [];
 
   constructor(fd: number) {
@@ -36,8 +38,10 @@ export class BatchedOutput {
     if (this.#closed) return;
     const most = line.length * 3;
     if (this.#filled + most > BATCH_BYTES) this.#send();
-    if (this.#filled + most > BATCH_BYTES) this.#dropped++;
-    else this.#filled += this.#filling.write(line, this.#filled);
+    if (this.#filled + most > BATCH_BYTES) {
+      this.#dropped++;
+      this.lost++;
+    } else this.#filled += this.#filling.write(line, this.#filled);
   }
 
   /** Write what there is; resolves once it is written, or cannot be. */

@@ -1,18 +1,45 @@
-import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { type CallContext, type Layer, triesIn } from '../completion.ts';
-import { GatewayError, type Reason } from '../errors.ts';
-import type { WriteCall } from './logger.ts';
+import type { Attempt, Cost, Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CallContext, Layer } from '../completion.ts';
+import { GatewayError } from '../errors.ts';
+import { CallNotes } from './call-notes.ts';
+import type { SpanAttributes } from './call-trace.ts';
+import { type CallSink, type EndedCall, type OperationName, outcomeOf } from './ended-call.ts';
+import type { KeptContent } from './kept-content.ts';
 
-/** What an event of either operation tells the log. */
+/** What an event of either operation tells of its call. */
 export interface Telling {
-  /** The provider and model that answer, from the first event on. */
-  readonly answering?: { readonly provider: string; readonly model: string } | undefined;
+  /** Who answers, from the first event on. */
+  readonly answering?: Answering | undefined;
   /** The end of a whole answer. */
-  readonly whole?: { readonly usage: Usage | undefined; readonly attempts: readonly Attempt[] } | undefined;
+  readonly whole?: Whole | undefined;
+  /** Why a choice ended, in the word of OpenAI. */
+  readonly finishReason?: string | undefined;
 }
 
-/** Failures whose message may quote the prompt, or say nothing that the reason does not. */
-const silent: ReadonlySet<Reason> = new Set(['invalid_request', 'provider_rejected', 'context_length', 'cancelled']);
+interface Answering {
+  readonly id: string;
+  readonly provider: string;
+  readonly model: string;
+  readonly cached?: boolean;
+}
+
+interface Whole {
+  readonly usage?: Usage | undefined;
+  readonly attempts: readonly Attempt[];
+  readonly cost?: Cost | undefined;
+}
+
+/** What differs between completions and embeddings to whoever watches them. */
+export interface Observed<Request, Event> {
+  readonly name: OperationName;
+  readonly tell: (event: Event) => Telling | undefined;
+  /** For whom the caller says that it is. */
+  readonly userOf: (request: Request) => string;
+  /** What spans tell of the request; asked only where somebody keeps them. */
+  readonly attributesOf: (request: Request) => SpanAttributes;
+  /** What is said; undefined: nobody keeps it. */
+  readonly content?: ((request: Request) => KeptContent<Event>) | undefined;
+}
 
 /** Counts of calls since the start. */
 export class CallCounts {
@@ -20,23 +47,30 @@ export class CallCounts {
 }
 
 /**
- * Stand around a call: count it, do what has to be done once it is over, and write its line: who asked what, who answered, how it ended and what it took.
+ * Stand around a call: count it, do what has to be done once it is over, and tell those who keep account: who asked what, who
+ * answered, how it ended and what it took.
  *
- * The line has neither prompt nor answer nor key. A caller who leaves is `cancelled`, which is nobody's failure.
+ * A caller who leaves is `cancelled`, which is nobody's failure.
  */
 export function observe<Request extends { readonly model: string }, Event>(
-  tell: (event: Event) => Telling | undefined,
+  operation: Observed<Request, Event>,
   counts: CallCounts,
-  write: WriteCall,
+  sinks: readonly CallSink[],
 ): Layer<Request, Event> {
+  const { tell } = operation;
   return (next) =>
-    async function* observed(request, context) {
-      const began = performance.now();
+    async function* observed(request, outer) {
+      const notes = outer.notes ?? new CallNotes(performance.now());
+      const context = outer.notes ? outer : { ...outer, notes };
+      const { trace } = notes;
+      const content = operation.content?.(request);
       let firstMs: number | undefined;
-      let answering: Telling['answering'];
-      let whole: Telling['whole'];
+      let answering: Answering | undefined;
+      let whole: Whole | undefined;
       let failure: GatewayError | undefined;
+      const finishReasons: string[] = [];
       counts.total++;
+      if (trace?.sampled) trace.describe(operation.name, requestAttributes(operation, request, context));
       try {
         for await (const event of next(request, context)) {
           const told = tell(event);
@@ -44,13 +78,17 @@ export function observe<Request extends { readonly model: string }, Event>(
             if (told.answering) {
               answering = told.answering;
               context.account.answered = told.answering;
-              firstMs = performance.now() - began;
+              firstMs = performance.now() - notes.arrivedAt;
             }
+            if (told.finishReason !== undefined && trace?.sampled) finishReasons.push(told.finishReason);
             if (told.whole) {
               whole = told.whole;
               context.account.whole = true;
+              // The attempt that answered is still open: its span is told how it ended.
+              if (trace?.sampled) trace.answered(answerAttributes(answering, finishReasons));
             }
           }
+          content?.add(event);
           yield event;
         }
       } catch (cause) {
@@ -58,52 +96,57 @@ export function observe<Request extends { readonly model: string }, Event>(
         throw failure;
       } finally {
         for (let end = context.ends.pop(); end; end = context.ends.pop()) end();
-        write(
-          failure?.reason === 'internal' ? 'error' : 'info',
-          lineOf(request, context, { began, firstMs, answering, whole, failure }),
-        );
+        if (answering?.cached) notes.cache ??= 'hit';
+        const reason = failure?.reason ?? (whole ? undefined : 'cancelled');
+        const call: EndedCall = {
+          operation: operation.name,
+          context,
+          asked: request.model,
+          user: operation.userOf(request),
+          provider: answering?.provider ?? failure?.provider,
+          model: answering?.model,
+          outcome: outcomeOf(reason),
+          reason,
+          failure,
+          usage: whole?.usage,
+          costUsd: whole?.cost?.totalUsd,
+          firstMs,
+          durationMs: performance.now() - notes.arrivedAt,
+          attempts: whole?.attempts ?? failure?.attempts ?? notes.attempts.map(({ log }) => log),
+          notes,
+          content: content?.kept(),
+        };
+        if (trace?.sampled) trace.finished(callAttributes(call), call.outcome === 'error' ? reason : undefined);
+        for (const sink of sinks) sink(call);
       }
     };
 }
 
-interface Ending extends Telling {
-  readonly began: number;
-  readonly firstMs: number | undefined;
-  readonly failure: GatewayError | undefined;
+function requestAttributes<Request, Event>(
+  { attributesOf }: Observed<Request, Event>,
+  request: Request,
+  { streaming }: CallContext,
+): SpanAttributes {
+  return { ...attributesOf(request), ...(streaming && { 'gen_ai.request.stream': true }) };
 }
 
-function lineOf(request: { readonly model: string }, context: CallContext, ending: Ending): object {
-  const { answering, whole, failure } = ending;
-  const outcome = failure ? failure.reason : whole ? 'ok' : 'cancelled';
-  const attempts = whole?.attempts ?? failure?.attempts ?? [];
+function answerAttributes(answering: Answering | undefined, finishReasons: string[]): SpanAttributes {
   return {
-    request_id: context.requestId,
-    door: context.door,
-    key: context.principal.name,
-    asked: request.model,
-    provider: answering?.provider ?? failure?.provider,
-    model: answering?.model,
-    outcome,
-    attempts: triesIn(attempts),
-    tried: attempts.length > 1 || failure ? attempts.map(inWords) : undefined,
-    first_ms: rounded(ending.firstMs),
-    duration_ms: rounded(performance.now() - ending.began),
-    prompt_tokens: whole?.usage?.promptTokens,
-    completion_tokens: whole?.usage?.completionTokens,
-    error: failure && !silent.has(failure.reason) ? failure.message : undefined,
-    cause: failure?.reason === 'internal' ? stackOf(failure.cause) : undefined,
+    'gen_ai.response.id': answering?.id || undefined,
+    'gen_ai.response.model': answering?.model,
+    'gen_ai.response.finish_reasons': finishReasons.length > 0 ? finishReasons : undefined,
   };
 }
 
-function inWords({ provider, model, outcome, reason }: Attempt): string {
-  const how = outcome === AttemptOutcome.SUCCEEDED ? 'ok' : reason || 'cancelled';
-  return `${provider}/${model}: ${outcome === AttemptOutcome.SKIPPED ? 'skipped, ' : ''}${how}`;
-}
-
-function rounded(ms: number | undefined): number | undefined {
-  return ms === undefined ? undefined : Math.round(ms * 10) / 10;
-}
-
-function stackOf(cause: unknown): string {
-  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+function callAttributes({ context, asked, reason, provider, model, costUsd, attempts }: EndedCall): SpanAttributes {
+  return {
+    'gateway.key': context.principal.name,
+    'gateway.tier': context.principal.tier,
+    'gateway.outcome': reason ?? 'ok',
+    'gateway.provider': provider,
+    'gateway.attempts': attempts.length,
+    'gateway.cost_usd': costUsd,
+    'gen_ai.request.model': asked,
+    'gen_ai.response.model': model,
+  };
 }

@@ -5,6 +5,9 @@ import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
 import { Stop } from '../stop.ts';
+import type { CallNotes } from '../telemetry/call-notes.ts';
+import type { DoorRequests } from '../telemetry/door-requests.ts';
+import type { Insight } from '../telemetry/insight.ts';
 import type { AddressOf } from './client-address.ts';
 
 /** Reads a request header by its lower-case name. */
@@ -33,6 +36,10 @@ export interface DoorDependencies {
   readonly draining: () => boolean;
   /** Have the configuration loaded again. Throws `invalid_request` with all that is wrong if it cannot be used. */
   readonly reload: () => Promise<ReloadConfigResponse>;
+  /** Keeps account of requests; unset: nobody does. */
+  readonly requests?: DoorRequests;
+  /** What those who run the gateway are told; unset: nothing. */
+  readonly insight?: Insight;
 }
 
 const wellFormedId = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -52,6 +59,8 @@ export interface CallOpening {
   readonly streaming: boolean;
   /** What the client's transport allows (`grpc-timeout`, `Connect-Timeout-Ms`), in milliseconds. */
   readonly timeoutMs?: number | undefined;
+  /** What has been noted of the request so far. */
+  readonly notes?: CallNotes | undefined;
   readonly log: Logger;
 }
 
@@ -65,10 +74,12 @@ export interface OpenCall {
 /** Begin a call: the context that travels with it, and the handle by which its door ends it early. */
 export function openCall(opening: CallOpening): OpenCall {
   const stop = new Stop();
-  const { timeoutMs, ...rest } = opening;
+  const { timeoutMs, notes, ...rest } = opening;
+  notes?.understood();
   return {
     context: {
       ...rest,
+      ...(notes && { notes }),
       signal: stop,
       ends: [],
       account: { tries: 0 },

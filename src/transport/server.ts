@@ -27,6 +27,8 @@ export interface ServerOptions {
 /** A listener on one port, for HTTP/1 and HTTP/2. */
 export interface Server {
   listen(): Promise<{ address: string; port: number }>;
+  /** How many connections are open. */
+  connections(): number;
   /** Accept nothing new, let what is in flight finish, and cut what has not after `timeoutMs`. */
   drain(timeoutMs: number): Promise<void>;
   /** Cut everything. */
@@ -168,6 +170,7 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
           resolve({ address, port });
         });
       }),
+    connections: () => connections.size,
     async drain(timeoutMs) {
       const done = stop();
       for (const session of sessions) session.close();

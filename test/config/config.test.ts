@@ -77,14 +77,14 @@ const defaults = {
   },
   idempotency: { ttl: '600s', max_bytes: 67108864 },
   overload: { event_loop_delay: '0.100s', stop_caching_at: 0.85, refuse_at: 0.95 },
-  telemetry: { log_level: 'LOG_LEVEL_INFO', log_prompts: false, trust_incoming_trace: false },
+  telemetry: { log_level: 'LOG_LEVEL_INFO', log_prompts: false, trust_incoming_trace: false, metrics: true },
 };
 
 describe('defaults', () => {
   it('are filled in without a file', () => {
     const { config, ...rest } = loadConfig({ environment: {} });
     expect(toJson(ConfigSchema, config, { useProtoFieldName: true })).toEqual(defaults);
-    expect(rest).toEqual({ ollama: 'detect', network: { noProxy: [] }, notices: [] });
+    expect(rest).toEqual({ ollama: 'detect', network: { noProxy: [] }, telemetry: { traces: false }, notices: [] });
   });
 
   it.each(['', '# nothing\n', '---\n', '{}', 'server:\nproviders: ~\nroutes: null\n', '\ufeff'])(

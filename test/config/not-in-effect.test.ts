@@ -14,15 +14,9 @@ describe('notices', () => {
     `${demo}routes: [{ model: a, targets: [{ provider: demo }], cache: { enabled: true } }]\ncache: { enabled: true, ttl: 5s }`,
     'overload: { refuse_at: 0.9 }\nidempotency: { ttl: 1h }\nserver: { max_connection_age: 0s }',
     'breaker:\ncache: {}\nretry: ~',
+    'telemetry: { log_prompts: true, trust_incoming_trace: true }',
     'limits: { limit_by: user_id }\nstate: { redis_url: "redis://h" }',
   ])('are not given for what is in effect, nor for what is not set: %s', (yaml) => {
     expect(load(yaml).notices).toEqual([]);
   });
-
-  it.each([['telemetry: { log_prompts: true }', {}, ['telemetry.log_prompts: not in effect yet']]])(
-    'name what is given and not in effect, once: %s with %j',
-    (yaml, environment, notices) => {
-      expect(load(yaml, { ...environment }).notices).toEqual(notices);
-    },
-  );
 });

@@ -51,6 +51,63 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise(setImmediate);
 }
 
+/** Writes down what a request's watch hears. */
+function watching() {
+  const heard: string[] = [];
+  const watch = {
+    begin: () => ({}),
+    sent: () => void heard.push('sent'),
+    answered: (status: number) => void heard.push(`answered ${status}`),
+    ended: (failure: unknown) => void heard.push(failure instanceof Error ? `failed: ${failure.message}` : 'ended'),
+  };
+  return { heard, watch };
+}
+
+describe('who watches a request', () => {
+  it('hears when it is sent, answered and over', async () => {
+    const { url } = await upstream((_, response) => response.writeHead(201).end('hello'));
+    const { heard, watch } = watching();
+    await clientAt(url).fetch(get({ watch }));
+    expect(heard).toEqual(['sent', 'answered 201', 'ended']);
+  });
+
+  it('hears once that it was aborted', async () => {
+    const { url } = await upstream((_, response) => response.writeHead(200).write('hello'));
+    const { heard, watch } = watching();
+    const abort = new AbortController();
+    const { body } = await clientAt(url).stream(get({ watch, signal: abort.signal }));
+    await body.next();
+    abort.abort(new Error('gone'));
+    await expect(body.next()).rejects.toThrow('gone');
+    expect(heard).toEqual(['sent', 'answered 200', 'failed: gone']);
+  });
+
+  it('hears that nobody was reached', async () => {
+    const { heard, watch } = watching();
+    await failureOf(clientAt('http://127.0.0.1:1').fetch(get({ watch })));
+    expect(heard.length).toBe(1);
+    expect(heard[0]).toMatch(/^failed: /);
+  });
+
+  it('hears that it is sent again where the first connection was dead', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+    const url = await tcpUpstream((socket, nth) => {
+      let requests = 0;
+      socket.on('data', () => {
+        if (nth === 1 && ++requests === 2) socket.destroy();
+        else socket.write(answer);
+      });
+    });
+    const client = clientAt(url);
+    await client.fetch(get());
+    // The connection is free a moment after its answer is whole: until then there would be a second one.
+    await new Promise(setImmediate);
+    const { heard, watch } = watching();
+    await client.fetch(get({ method: 'POST', body: 'x', watch }));
+    expect(heard).toEqual(['sent', 'sent', 'answered 200', 'ended']);
+  });
+});
+
 describe('a whole answer', () => {
   it('comes with status, headers and bytes', async () => {
     const { url, requests } = await upstream((_, response) => {

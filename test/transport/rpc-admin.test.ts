@@ -73,17 +73,20 @@ describe.each(protocols)('the rpcs for administrators by %s', (_name, transportT
     const base = await serve({}, false);
     const client = clientOf(AdminService, transportTo(base));
     const calls = {
-      GetCircuitBreaker: client.getCircuitBreaker({ provider: 'groq' }),
-      ResetCircuitBreaker: client.resetCircuitBreaker({ provider: 'groq' }),
-      SetCircuitBreaker: client.setCircuitBreaker({ provider: 'groq' }),
-      ExplainRoute: client.explainRoute({}),
-      ReloadConfig: client.reloadConfig({}),
-      GetUsage: client.getUsage({}),
-      PurgeCache: client.purgeCache({}),
+      PurgeCache: () => client.purgeCache({}),
+      GetCircuitBreaker: () => client.getCircuitBreaker({ provider: 'groq' }),
+      ResetCircuitBreaker: () => client.resetCircuitBreaker({ provider: 'groq' }),
+      SetCircuitBreaker: () => client.setCircuitBreaker({ provider: 'groq' }),
+      ExplainRoute: () => client.explainRoute({}),
+      ReloadConfig: () => client.reloadConfig({}),
+      GetUsage: () => client.getUsage({}),
+      GetMetrics: () => client.getMetrics({}),
+      WatchMetrics: () => client.watchMetrics({})[Symbol.asyncIterator]().next(),
+      ListCalls: () => client.listCalls({}),
     };
     expect(Object.keys(calls).sort()).toEqual(AdminService.methods.map(({ name }) => name).sort());
     for (const [name, call] of Object.entries(calls)) {
-      const { code, rawMessage } = await errorOf(call);
+      const { code, rawMessage } = await errorOf(call());
       expect([code, rawMessage]).toEqual([
         Code.PermissionDenied,
         `llmgateway.v1.AdminService/${name} needs a key with admin rights`,

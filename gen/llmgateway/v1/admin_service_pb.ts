@@ -7,8 +7,12 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { CallRecord } from "./call_record_pb.ts";
+import { file_llmgateway_v1_call_record } from "./call_record_pb.ts";
 import type { CompletionRequest, RoutingStrategy } from "./completion_pb.ts";
 import { file_llmgateway_v1_completion } from "./completion_pb.ts";
+import type { MetricsSnapshot } from "./metrics_pb.ts";
+import { file_llmgateway_v1_metrics } from "./metrics_pb.ts";
 import type { CircuitBreaker, CircuitHold, CircuitState } from "./provider_pb.ts";
 import { file_llmgateway_v1_provider } from "./provider_pb.ts";
 import type { GetUsageRequestSchema, GetUsageResponseSchema } from "./usage_pb.ts";
@@ -19,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file llmgateway/v1/admin_service.proto.
  */
 export const file_llmgateway_v1_admin_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0ioAEKEVB1cmdlQ2FjaGVSZXF1ZXN0EhsKBW1vZGVsGAEgASgJQgq6SAdyBRABGIAESAASJAoDa2V5GAIgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSRIABIcCgZjYWxsZXIYAyABKAlCCrpIB3IFEAEYgAFIABIWCgNhbGwYBCABKAhCB7pIBGoCCAFIAEISCglzZWxlY3Rpb24SBbpIAggBIiQKElB1cmdlQ2FjaGVSZXNwb25zZRIOCgZwdXJnZWQYASABKA0yrQUKDEFkbWluU2VydmljZRJrChFHZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5HZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlIgOQAgESbAoTUmVzZXRDaXJjdWl0QnJlYWtlchIpLmxsbWdhdGV3YXkudjEuUmVzZXRDaXJjdWl0QnJlYWtlclJlcXVlc3QaKi5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJmChFTZXRDaXJjdWl0QnJlYWtlchInLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GigubGxtZ2F0ZXdheS52MS5TZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlElwKDEV4cGxhaW5Sb3V0ZRIiLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVxdWVzdBojLmxsbWdhdGV3YXkudjEuRXhwbGFpblJvdXRlUmVzcG9uc2UiA5ACARJXCgxSZWxvYWRDb25maWcSIi5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaIy5sbG1nYXRld2F5LnYxLlJlbG9hZENvbmZpZ1Jlc3BvbnNlElAKCEdldFVzYWdlEh4ubGxtZ2F0ZXdheS52MS5HZXRVc2FnZVJlcXVlc3QaHy5sbG1nYXRld2F5LnYxLkdldFVzYWdlUmVzcG9uc2UiA5ACARJRCgpQdXJnZUNhY2hlEiAubGxtZ2F0ZXdheS52MS5QdXJnZUNhY2hlUmVxdWVzdBohLmxsbWdhdGV3YXkudjEuUHVyZ2VDYWNoZVJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_completion, file_llmgateway_v1_provider, file_llmgateway_v1_usage]);
+  fileDesc("CiFsbG1nYXRld2F5L3YxL2FkbWluX3NlcnZpY2UucHJvdG8SDWxsbWdhdGV3YXkudjEiNQoYR2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhABIoIBChlHZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXISLQoGbW9kZWxzGAIgAygLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChpSZXNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAIiVQobUmVzZXRDaXJjdWl0QnJlYWtlclJlc3BvbnNlEjYKD2NpcmN1aXRfYnJlYWtlchgBIAEoCzIdLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEJyZWFrZXIiggEKGFNldENpcmN1aXRCcmVha2VyUmVxdWVzdBIZCghwcm92aWRlchgBIAEoCUIHukgEcgIQARIXCgVtb2RlbBgCIAEoCUIIukgFcgMYgAISMgoEaG9sZBgDIAEoDjIaLmxsbWdhdGV3YXkudjEuQ2lyY3VpdEhvbGRCCLpIBYIBAhABIlMKGVNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USNgoPY2lyY3VpdF9icmVha2VyGAEgASgLMh0ubGxtZ2F0ZXdheS52MS5DaXJjdWl0QnJlYWtlciJQChNFeHBsYWluUm91dGVSZXF1ZXN0EjkKB3JlcXVlc3QYASABKAsyIC5sbG1nYXRld2F5LnYxLkNvbXBsZXRpb25SZXF1ZXN0Qga6SAPIAQEizAEKFEV4cGxhaW5Sb3V0ZVJlc3BvbnNlEg0KBXJvdXRlGAEgASgJEjAKCHN0cmF0ZWd5GAIgASgOMh4ubGxtZ2F0ZXdheS52MS5Sb3V0aW5nU3RyYXRlZ3kSEAoIZmFsbGJhY2sYAyABKAgSLwoHdGFyZ2V0cxgEIAMoCzIeLmxsbWdhdGV3YXkudjEuRXhwbGFpbmVkVGFyZ2V0Eh8KF2VzdGltYXRlZF9wcm9tcHRfdG9rZW5zGAUgASgNEg8KB2ZhaWx1cmUYBiABKAkiiwMKD0V4cGxhaW5lZFRhcmdldBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIQCghwb3NpdGlvbhgDIAEoDRIQCghsZWZ0X291dBgEIAEoCRITCgtleHBsYW5hdGlvbhgFIAEoCRIOCgZ3ZWlnaHQYBiABKAESKgoHbGF0ZW5jeRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIaCg1lc3RpbWF0ZWRfdXNkGAggASgBSACIAQESFAoHcXVhbGl0eRgJIAEoAUgBiAEBEhsKDmNvbnRleHRfd2luZG93GAogASgNSAKIAQESMgoNY2lyY3VpdF9zdGF0ZRgLIAEoDjIbLmxsbWdhdGV3YXkudjEuQ2lyY3VpdFN0YXRlEi4KC3JldHJ5X2FmdGVyGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhAKDl9lc3RpbWF0ZWRfdXNkQgoKCF9xdWFsaXR5QhEKD19jb250ZXh0X3dpbmRvdyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Im8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEhgKEGNoYW5nZWRfc2VjdGlvbnMYASADKAkSDwoHbm90aWNlcxgCIAMoCRIVCg1hcHBsaWVkX2NvdW50GAMgASgNEhUKDXJlZnVzZWRfY291bnQYBCABKA0ioAEKEVB1cmdlQ2FjaGVSZXF1ZXN0EhsKBW1vZGVsGAEgASgJQgq6SAdyBRABGIAESAASJAoDa2V5GAIgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSRIABIcCgZjYWxsZXIYAyABKAlCCrpIB3IFEAEYgAFIABIWCgNhbGwYBCABKAhCB7pIBGoCCAFIAEISCglzZWxlY3Rpb24SBbpIAggBIiQKElB1cmdlQ2FjaGVSZXNwb25zZRIOCgZwdXJnZWQYASABKA0iawoRR2V0TWV0cmljc1JlcXVlc3QSJwoOd2luZG93X21pbnV0ZXMYASABKA1CCrpIByoFGKALKAFIAIgBARIaCghwcm92aWRlchgCIAEoCUIIukgFcgMYgAFCEQoPX3dpbmRvd19taW51dGVzIkUKEkdldE1ldHJpY3NSZXNwb25zZRIvCgdtZXRyaWNzGAEgASgLMh4ubGxtZ2F0ZXdheS52MS5NZXRyaWNzU25hcHNob3QiqwEKE1dhdGNoTWV0cmljc1JlcXVlc3QSJwoOd2luZG93X21pbnV0ZXMYASABKA1CCrpIByoFGKALKAFIAIgBARIaCghwcm92aWRlchgCIAEoCUIIukgFcgMYgAESPAoIaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIDCJAcMgIIAUIRCg9fd2luZG93X21pbnV0ZXMiRwoUV2F0Y2hNZXRyaWNzUmVzcG9uc2USLwoHbWV0cmljcxgBIAEoCzIeLmxsbWdhdGV3YXkudjEuTWV0cmljc1NuYXBzaG90IoQCChBMaXN0Q2FsbHNSZXF1ZXN0EiIKCXBhZ2Vfc2l6ZRgBIAEoDUIKukgHKgUY6AcoAUgAiAEBEhsKCnBhZ2VfdG9rZW4YAiABKAlCB7pIBHICGCASGgoIcHJvdmlkZXIYAyABKAlCCLpIBXIDGIABEhcKBW1vZGVsGAQgASgJQgi6SAVyAxiAAhI3CgdvdXRjb21lGAUgASgJQia6SCNyIVIAUgJva1IFZXJyb3JSB3JlZnVzZWRSCWNhbmNlbGxlZBIVCgNrZXkYBiABKAlCCLpIBXIDGIABEhwKCnJlcXVlc3RfaWQYByABKAlCCLpIBXIDGIABQgwKCl9wYWdlX3NpemUiVgoRTGlzdENhbGxzUmVzcG9uc2USKAoFY2FsbHMYASADKAsyGS5sbG1nYXRld2F5LnYxLkNhbGxSZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMrUHCgxBZG1pblNlcnZpY2USawoRR2V0Q2lyY3VpdEJyZWFrZXISJy5sbG1nYXRld2F5LnYxLkdldENpcmN1aXRCcmVha2VyUmVxdWVzdBooLmxsbWdhdGV3YXkudjEuR2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZSIDkAIBEmwKE1Jlc2V0Q2lyY3VpdEJyZWFrZXISKS5sbG1nYXRld2F5LnYxLlJlc2V0Q2lyY3VpdEJyZWFrZXJSZXF1ZXN0GioubGxtZ2F0ZXdheS52MS5SZXNldENpcmN1aXRCcmVha2VyUmVzcG9uc2USZgoRU2V0Q2lyY3VpdEJyZWFrZXISJy5sbG1nYXRld2F5LnYxLlNldENpcmN1aXRCcmVha2VyUmVxdWVzdBooLmxsbWdhdGV3YXkudjEuU2V0Q2lyY3VpdEJyZWFrZXJSZXNwb25zZRJcCgxFeHBsYWluUm91dGUSIi5sbG1nYXRld2F5LnYxLkV4cGxhaW5Sb3V0ZVJlcXVlc3QaIy5sbG1nYXRld2F5LnYxLkV4cGxhaW5Sb3V0ZVJlc3BvbnNlIgOQAgESVwoMUmVsb2FkQ29uZmlnEiIubGxtZ2F0ZXdheS52MS5SZWxvYWRDb25maWdSZXF1ZXN0GiMubGxtZ2F0ZXdheS52MS5SZWxvYWRDb25maWdSZXNwb25zZRJQCghHZXRVc2FnZRIeLmxsbWdhdGV3YXkudjEuR2V0VXNhZ2VSZXF1ZXN0Gh8ubGxtZ2F0ZXdheS52MS5HZXRVc2FnZVJlc3BvbnNlIgOQAgESUQoKUHVyZ2VDYWNoZRIgLmxsbWdhdGV3YXkudjEuUHVyZ2VDYWNoZVJlcXVlc3QaIS5sbG1nYXRld2F5LnYxLlB1cmdlQ2FjaGVSZXNwb25zZRJWCgpHZXRNZXRyaWNzEiAubGxtZ2F0ZXdheS52MS5HZXRNZXRyaWNzUmVxdWVzdBohLmxsbWdhdGV3YXkudjEuR2V0TWV0cmljc1Jlc3BvbnNlIgOQAgESWQoMV2F0Y2hNZXRyaWNzEiIubGxtZ2F0ZXdheS52MS5XYXRjaE1ldHJpY3NSZXF1ZXN0GiMubGxtZ2F0ZXdheS52MS5XYXRjaE1ldHJpY3NSZXNwb25zZTABElMKCUxpc3RDYWxscxIfLmxsbWdhdGV3YXkudjEuTGlzdENhbGxzUmVxdWVzdBogLmxsbWdhdGV3YXkudjEuTGlzdENhbGxzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_llmgateway_v1_call_record, file_llmgateway_v1_completion, file_llmgateway_v1_metrics, file_llmgateway_v1_provider, file_llmgateway_v1_usage]);
 
 /**
  * Asks for a provider's circuit breakers.
@@ -483,6 +487,202 @@ export const PurgeCacheResponseSchema: GenMessage<PurgeCacheResponse> = /*@__PUR
   messageDesc(file_llmgateway_v1_admin_service, 12);
 
 /**
+ * Asks how the gateway did.
+ *
+ * @generated from message llmgateway.v1.GetMetricsRequest
+ */
+export type GetMetricsRequest = Message<"llmgateway.v1.GetMetricsRequest"> & {
+  /**
+   * How many minutes to look back, 1 to 1440. The default value is 60.
+   *
+   * @generated from field: optional uint32 window_minutes = 1;
+   */
+  windowMinutes?: number | undefined;
+
+  /**
+   * Only this provider's attempts. Empty: those of all.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+};
+
+/**
+ * Describes the message llmgateway.v1.GetMetricsRequest.
+ * Use `create(GetMetricsRequestSchema)` to create a new message.
+ */
+export const GetMetricsRequestSchema: GenMessage<GetMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 13);
+
+/**
+ * How the gateway did.
+ *
+ * @generated from message llmgateway.v1.GetMetricsResponse
+ */
+export type GetMetricsResponse = Message<"llmgateway.v1.GetMetricsResponse"> & {
+  /**
+   * The window until now.
+   *
+   * @generated from field: llmgateway.v1.MetricsSnapshot metrics = 1;
+   */
+  metrics?: MetricsSnapshot | undefined;
+};
+
+/**
+ * Describes the message llmgateway.v1.GetMetricsResponse.
+ * Use `create(GetMetricsResponseSchema)` to create a new message.
+ */
+export const GetMetricsResponseSchema: GenMessage<GetMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 14);
+
+/**
+ * Asks how the gateway does, again and again.
+ *
+ * @generated from message llmgateway.v1.WatchMetricsRequest
+ */
+export type WatchMetricsRequest = Message<"llmgateway.v1.WatchMetricsRequest"> & {
+  /**
+   * How many minutes to look back each time, 1 to 1440. The default value is 60.
+   *
+   * @generated from field: optional uint32 window_minutes = 1;
+   */
+  windowMinutes?: number | undefined;
+
+  /**
+   * Only this provider's attempts. Empty: those of all.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * How often to tell, 1 s to 1 h. The default value is 5s.
+   *
+   * @generated from field: google.protobuf.Duration interval = 3;
+   */
+  interval?: Duration | undefined;
+};
+
+/**
+ * Describes the message llmgateway.v1.WatchMetricsRequest.
+ * Use `create(WatchMetricsRequestSchema)` to create a new message.
+ */
+export const WatchMetricsRequestSchema: GenMessage<WatchMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 15);
+
+/**
+ * How the gateway does.
+ *
+ * @generated from message llmgateway.v1.WatchMetricsResponse
+ */
+export type WatchMetricsResponse = Message<"llmgateway.v1.WatchMetricsResponse"> & {
+  /**
+   * The window until now.
+   *
+   * @generated from field: llmgateway.v1.MetricsSnapshot metrics = 1;
+   */
+  metrics?: MetricsSnapshot | undefined;
+};
+
+/**
+ * Describes the message llmgateway.v1.WatchMetricsResponse.
+ * Use `create(WatchMetricsResponseSchema)` to create a new message.
+ */
+export const WatchMetricsResponseSchema: GenMessage<WatchMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 16);
+
+/**
+ * Asks for the calls that ended last.
+ *
+ * @generated from message llmgateway.v1.ListCallsRequest
+ */
+export type ListCallsRequest = Message<"llmgateway.v1.ListCallsRequest"> & {
+  /**
+   * The most calls to list, 1 to 1000. The default value is 100.
+   *
+   * @generated from field: optional uint32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * Where to go on: `next_page_token` of the page before. Empty: with the newest.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only those that this provider answered, or failed. Empty: all.
+   *
+   * @generated from field: string provider = 3;
+   */
+  provider: string;
+
+  /**
+   * Only those with this word for the model, or answered by this model. Empty: all.
+   *
+   * @generated from field: string model = 4;
+   */
+  model: string;
+
+  /**
+   * Only those that ended like this: `ok`, `error`, `refused` or `cancelled`. Empty: all.
+   *
+   * @generated from field: string outcome = 5;
+   */
+  outcome: string;
+
+  /**
+   * Only those of the key with this name. Empty: all.
+   *
+   * @generated from field: string key = 6;
+   */
+  key: string;
+
+  /**
+   * Only the one with this id. Empty: all.
+   *
+   * @generated from field: string request_id = 7;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message llmgateway.v1.ListCallsRequest.
+ * Use `create(ListCallsRequestSchema)` to create a new message.
+ */
+export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 17);
+
+/**
+ * The calls that ended last.
+ *
+ * @generated from message llmgateway.v1.ListCallsResponse
+ */
+export type ListCallsResponse = Message<"llmgateway.v1.ListCallsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated llmgateway.v1.CallRecord calls = 1;
+   */
+  calls: CallRecord[];
+
+  /**
+   * Where to go on. Empty: these were all that are kept.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message llmgateway.v1.ListCallsResponse.
+ * Use `create(ListCallsResponseSchema)` to create a new message.
+ */
+export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
+  messageDesc(file_llmgateway_v1_admin_service, 18);
+
+/**
  * For those who run the gateway: needs an admin key where keys are configured. PERMISSION_DENIED with any other.
  *
  * @generated from service llmgateway.v1.AdminService
@@ -559,6 +759,36 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof PurgeCacheRequestSchema;
     output: typeof PurgeCacheResponseSchema;
+  },
+  /**
+   * Tells how the gateway and its providers did over the last minutes. NOT_FOUND if no provider has the name that is given.
+   *
+   * @generated from rpc llmgateway.v1.AdminService.GetMetrics
+   */
+  getMetrics: {
+    methodKind: "unary";
+    input: typeof GetMetricsRequestSchema;
+    output: typeof GetMetricsResponseSchema;
+  },
+  /**
+   * Tells the same again and again, at once and then in every interval, until the caller leaves or the gateway shuts down.
+   *
+   * @generated from rpc llmgateway.v1.AdminService.WatchMetrics
+   */
+  watchMetrics: {
+    methodKind: "server_streaming";
+    input: typeof WatchMetricsRequestSchema;
+    output: typeof WatchMetricsResponseSchema;
+  },
+  /**
+   * Lists the calls that ended last, newest first. This replica keeps the last 1,000.
+   *
+   * @generated from rpc llmgateway.v1.AdminService.ListCalls
+   */
+  listCalls: {
+    methodKind: "unary";
+    input: typeof ListCallsRequestSchema;
+    output: typeof ListCallsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_llmgateway_v1_admin_service, 0);

@@ -43,7 +43,8 @@ async function carryOut(
   chat: ChatRequest,
 ): Promise<void> {
   const { requestId, address } = exchange;
-  const call = openCall({ requestId, principal, address, door: door.name, streaming: chat.stream, log });
+  const notes = exchange.doorRequest?.notes;
+  const call = openCall({ requestId, principal, address, door: door.name, streaming: chat.stream, notes, log });
   exchange.called = true;
   exchange.account = call.context.account;
   const events = gateway.complete(chat.request, call.context);

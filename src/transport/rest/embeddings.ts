@@ -60,7 +60,8 @@ export function embeddingsHandler(dependencies: DoorDependencies) {
     const { request, base64 } = readRequest(body, optionsFromHeaders(exchange));
     const nameOf = fieldNames(body);
     const { requestId, address } = exchange;
-    const call = openCall({ requestId, principal, address, door: 'openai', streaming: false, log });
+    const notes = exchange.doorRequest?.notes;
+    const call = openCall({ requestId, principal, address, door: 'openai', streaming: false, notes, log });
     exchange.called = true;
     exchange.account = call.context.account;
     exchange.whenLeft(() => call.leave());

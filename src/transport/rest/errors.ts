@@ -100,7 +100,8 @@ function origins({ provider, retryAfterMs, violations, attempts }: GatewayError)
   };
 }
 
-function attemptJson({ provider, model, outcome, reason, duration, providerRequestId }: Attempt): object {
+/** An attempt, with its time in seconds. */
+export function attemptJson({ provider, model, outcome, reason, duration, providerRequestId }: Attempt): object {
   return {
     provider,
     model,

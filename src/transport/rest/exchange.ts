@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Account } from '../../completion.ts';
+import type { DoorRequest } from '../../telemetry/door-requests.ts';
 import { requestIdOf } from '../call.ts';
 import { limitHeaders } from '../limit-headers.ts';
 
@@ -42,6 +43,8 @@ export class Exchange {
   /** Of the call, once there is one. */
   account: Account | undefined;
   requestId: string;
+  /** What the request is to whoever keeps account of all of them, once it is known where it goes. */
+  doorRequest: DoorRequest | undefined;
   readonly #startedAt = performance.now();
   readonly #writeStallMs: number;
   #onLeave: (() => void) | undefined;
@@ -56,6 +59,7 @@ export class Exchange {
     this.#writeStallMs = writeStallMs;
     // `writableFinished` is true on HTTP/2 also for a stream that the client has reset: only `writableEnded` tells.
     response.once('close', () => {
+      this.#tellEnd();
       if (response.writableEnded) return;
       this.left = true;
       this.#onLeave?.();
@@ -69,6 +73,17 @@ export class Exchange {
     const { url = '' } = this.request;
     const at = url.indexOf('?');
     return at === -1 ? '' : url.slice(at + 1);
+  }
+
+  /** When the request came, on the clock of `performance.now()`. */
+  get arrivedAt(): number {
+    return this.#startedAt;
+  }
+
+  #tellEnd(): void {
+    const { headersSent, statusCode } = this.response;
+    const status = headersSent ? statusCode : undefined;
+    this.doorRequest?.end({ requestId: this.requestId, status, isFault: headersSent && statusCode >= 500 });
   }
 
   /** A request header by its lower-case name. */
@@ -103,14 +118,14 @@ export class Exchange {
     return more ? Object.assign(headers, more) : headers;
   }
 
-  /** Answer with a JSON text, head and body in one write. */
+  /** Answer with a text, JSON unless `more` says otherwise, head and body in one write. */
   answer(status: number, body: string, more?: Headers): void {
     const { request, response } = this;
     if (this.left) return;
     const headers = this.headers(more);
     const size = Buffer.byteLength(body);
     if (status !== 204) {
-      headers['content-type'] = 'application/json';
+      headers['content-type'] ??= 'application/json';
       headers['content-length'] = size;
     }
     response.writeHead(status, headers);

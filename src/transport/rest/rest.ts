@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Principal } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import type { HttpArrival } from '../../telemetry/door-requests.ts';
 import type { DoorDependencies } from '../call.ts';
 import { opsRoutes } from '../ops.ts';
 import { adminRoutes } from './admin.ts';
@@ -9,6 +10,7 @@ import { chatHandler } from './chat.ts';
 import { embeddingsHandler } from './embeddings.ts';
 import { errorBody, errorHeaders } from './errors.ts';
 import { Exchange } from './exchange.ts';
+import { insightRoutes } from './metrics.ts';
 import { modelRoutes } from './models.ts';
 import { nativeDoor } from './native.ts';
 import { openaiDoor } from './openai.ts';
@@ -37,6 +39,7 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     ...modelRoutes(dependencies.gateway),
     ...opsRoutes(dependencies),
     ...adminRoutes(dependencies),
+    ...(dependencies.insight ? insightRoutes(dependencies.insight) : []),
   ]);
 
   return (request, response) => {
@@ -52,9 +55,8 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
 
   async function serve(exchange: Exchange): Promise<void> {
     const { route, parameters } = router.find(exchange.path) ?? {};
-    const caller = route?.public
-      ? nobody
-      : dependencies.authenticate((name) => exchange.header(name), exchange.address);
+    exchange.doorRequest = dependencies.requests?.http(arrivalOf(exchange, route));
+    const caller = route?.public ? nobody : authenticate(exchange);
     const principal = caller instanceof Promise ? await caller : caller;
     if (!route) throw new GatewayError('not_found', `there is nothing at ${exchange.path}`);
     if (route.admin && !principal.admin) {
@@ -64,6 +66,15 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     const handle = method === 'GET' || method === 'HEAD' ? route.get : method === 'POST' ? route.post : undefined;
     if (handle) return handle(exchange, principal, decodedNames(parameters));
     answerOtherMethod(exchange, route);
+  }
+
+  function authenticate(exchange: Exchange): Principal | Promise<Principal> {
+    const caller = dependencies.authenticate((name) => exchange.header(name), exchange.address);
+    const notes = exchange.doorRequest?.notes;
+    if (!notes) return caller;
+    if (!(caller instanceof Promise)) notes.authenticated();
+    else caller.then(() => notes.authenticated()).catch(() => {});
+    return caller;
   }
 
   function fail(exchange: Exchange, cause: unknown): void {
@@ -88,6 +99,25 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
 
 function decodedNames(parameters: Parameters = {}): Parameters {
   return Object.fromEntries(Object.entries(parameters).map(([name, text]) => [name, decoded(text, name)]));
+}
+
+/** What is told of a request before anything is done for it. Who asks whether we are well is not traced. */
+function arrivalOf(exchange: Exchange, route: Route | undefined): HttpArrival {
+  const { request, path, arrivedAt } = exchange;
+  return {
+    method: request.method ?? '',
+    scheme: schemeOf(request),
+    path,
+    route: route?.path.replace('*', '{id}'),
+    traced: !route?.public && route?.path !== '/metrics',
+    arrivedAt,
+    header: (name) => exchange.header(name),
+  };
+}
+
+/** HTTP/2 tells it; of HTTP/1.1 the connection does. */
+function schemeOf(request: IncomingMessage & { readonly scheme?: string }): string {
+  return request.scheme ?? ('encrypted' in request.socket ? 'https' : 'http');
 }
 
 function answerOtherMethod(exchange: Exchange, route: Route): void {

@@ -13,7 +13,10 @@ import {
 import type { UniversalHandler } from '@connectrpc/connect/protocol';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { Logger } from 'pino';
+import type { DoorRequests } from '../../telemetry/door-requests.ts';
 import type { AddressOf } from '../client-address.ts';
+import { accountOf, openAccount, type RpcAccount } from './account.ts';
+import { arrivalOf } from './arrival.ts';
 import { decodeShallowJson } from './json-depth.ts';
 import { refuseRpc } from './refusal.ts';
 import { universalRequest } from './universal-request.ts';
@@ -27,6 +30,10 @@ export interface RpcAdapterOptions extends Omit<ConnectRouterOptions, 'acceptCom
   readonly addressOf: AddressOf;
   readonly writeStallMs: number;
   readonly log: Logger;
+  /** Keeps account of calls; unset: nobody does. */
+  readonly requests?: DoorRequests | undefined;
+  /** Whether calls of a service, by its name, are traced. The default is that all are. */
+  readonly isTraced?: (service: string) => boolean;
   /** Sees each error once more before it is written, those that connect-es made by itself too. */
   readonly onError?: (error: ConnectError, values: ContextValues) => void;
   /** Told when a request has been answered, or will not be. */
@@ -44,7 +51,18 @@ export type RpcHandler = (request: IncomingMessage, response: ServerResponse, pa
  * no host, and logs to the console.
  */
 export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler {
-  const { routes, registry, addressOf, writeStallMs, log, onError, onServed, ...options } = adapterOptions;
+  const {
+    routes,
+    registry,
+    addressOf,
+    writeStallMs,
+    log,
+    requests,
+    isTraced = () => true,
+    onError,
+    onServed,
+    ...options
+  } = adapterOptions;
   const router = createConnectRouter({
     ...options,
     acceptCompression: [compressionGzip, compressionBrotli],
@@ -66,9 +84,12 @@ export function createRpcHandler(adapterOptions: RpcAdapterOptions): RpcHandler 
   return (request, response, path) => {
     const handler = handlers.get(path);
     if (handler === undefined) {
+      if (requests) refuseInAccount(openAccount(requests, request, undefined, false));
       refuseRpc(request, response, { httpStatus: 404, message: `there is no rpc ${path}` });
     } else if (accepts(handler, request, response)) {
-      serve(handler, request, response, { addressOf, writeStallMs, onServed }).catch((error: unknown) => {
+      const { service } = handler;
+      const account = requests && openAccount(requests, request, path.slice(1), isTraced(service.typeName));
+      serve(handler, { request, response, account }, { addressOf, writeStallMs, onServed }).catch((error: unknown) => {
         log.error({ err: error, rpc: path }, 'an rpc handler threw');
         response.destroy();
       });
@@ -100,10 +121,21 @@ function accepts(handler: UniversalHandler, request: IncomingMessage, response: 
   return false;
 }
 
+function refuseInAccount(account: RpcAccount): void {
+  account.failed(new ConnectError('there is no such rpc', Code.Unimplemented));
+  account.end('', false);
+}
+
+/** A request that an rpc serves. */
+interface Served {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly account: RpcAccount | undefined;
+}
+
 async function serve(
   handler: UniversalHandler,
-  request: IncomingMessage,
-  response: ServerResponse,
+  { request, response, account }: Served,
   { addressOf, writeStallMs, onServed }: Pick<RpcAdapterOptions, 'addressOf' | 'writeStallMs' | 'onServed'>,
 ): Promise<void> {
   const left = new AbortController();
@@ -112,9 +144,9 @@ async function serve(
   });
   // A write that meets a connection just lost is no event of its own: `close` follows.
   response.on('error', () => {});
-  const asked = universalRequest(request, addressOf(request), left.signal);
+  const universal = universalRequest(request, addressOf(request), left.signal, account);
   try {
-    const answer = await handler(asked);
+    const answer = await handler(universal);
     if (answer.body === undefined) {
       // Connect has no words for what is wrong before it knows the protocol.
       const message =
@@ -124,7 +156,8 @@ async function serve(
     }
     await writeAnswer(answer, { request, response, left: left.signal, stallMs: writeStallMs });
   } finally {
-    onServed?.(asked.contextValues);
+    onServed?.(universal.contextValues);
+    account?.end(arrivalOf(universal.contextValues)?.requestId ?? '', left.signal.aborted);
   }
 }
 
@@ -142,6 +175,7 @@ function watchErrors(context: HandlerContext, onError: RpcAdapterOptions['onErro
       if (reason.code === Code.Internal && callersMistake.test(reason.rawMessage)) {
         (reason as { code: Code }).code = Code.InvalidArgument;
       }
+      accountOf(context.values)?.failed(reason);
       onError?.(reason, context.values);
     }
     abort.call(context, reason);

@@ -4,10 +4,17 @@ import type { AdminService } from '../../../gen/llmgateway/v1/admin_service_pb.t
 import { CompletionRequestSchema } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import type { DoorDependencies } from '../call.ts';
 import { principalOf } from './arrival.ts';
+import { insightMethods } from './insight.ts';
 
 /** What those who run the gateway may see and do, by rpc. The gate lets only administrators come here. */
-export function adminService({ gateway, reload }: DoorDependencies): ServiceImpl<typeof AdminService> {
+export function adminService({
+  gateway,
+  reload,
+  insight,
+  draining,
+}: DoorDependencies): Partial<ServiceImpl<typeof AdminService>> {
   return {
+    ...(insight && insightMethods(insight, draining)),
     getCircuitBreaker({ provider }) {
       const { whole, models } = gateway.circuitBreakerOf(provider);
       return { circuitBreaker: whole, models: [...models] };

@@ -3,6 +3,7 @@ import type { CallOptions } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import type { Principal } from '../../completion.ts';
 import { type DoorDependencies, type OpenCall, openCall, requestIdOf } from '../call.ts';
 import { limitHeaders } from '../limit-headers.ts';
+import { accountOf } from './account.ts';
 
 /** What is known of a call before its message is read. */
 export interface Arrival {
@@ -67,7 +68,9 @@ export function beginCall(
   context.responseHeader.set('x-request-id', requestId);
   const door = context.protocolName;
   const address = context.values.get(addressKey);
-  const call = openCall({ requestId, principal, address, door, streaming, timeoutMs: context.timeoutMs(), log });
+  const notes = accountOf(context.values)?.request.notes;
+  const timeoutMs = context.timeoutMs();
+  const call = openCall({ requestId, principal, address, door, streaming, timeoutMs, notes, log });
   const left = context.values.get(leftKey);
   const leave = () => call.leave();
   if (left.aborted) leave();

@@ -3,6 +3,7 @@ import type { HandlerContext } from '@connectrpc/connect';
 import type { Principal } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { type DoorDependencies, requestIdOf } from '../call.ts';
+import { accountOf } from './account.ts';
 import { addressKey, setArrival } from './arrival.ts';
 import { toConnectError } from './errors.ts';
 
@@ -42,6 +43,7 @@ export function createGate(
   };
 
   function admit(principal: Principal, requestId: string, { method, values }: HandlerContext): void {
+    accountOf(values)?.request.notes.authenticated();
     if (needsAdmin(method) && !principal.admin) {
       throw new GatewayError('permission_denied', `${nameOf(method)} needs a key with admin rights`);
     }

@@ -33,6 +33,8 @@ const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
 /** Services whose rpcs are carried out upstream. */
 const calls: ReadonlySet<string> = new Set([CompletionService.typeName, EmbeddingService.typeName]);
+/** Services that are asked again and again by machines, and say nothing of calls. */
+const quiet: ReadonlySet<string> = new Set([HealthService, ...protocols].map(({ typeName }) => typeName));
 
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
@@ -46,6 +48,8 @@ export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
     log,
     writeStallMs,
     readMaxBytes: bodyLimitBytes,
+    requests: dependencies.requests,
+    isTraced: (service) => !quiet.has(service),
     requestGate: createGate(dependencies, {
       needsNoKey: ({ parent }) => keyless.has(parent.typeName),
       needsAdmin: ({ parent }) => forAdmins.has(parent.typeName),

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Code, ConnectError, type ContextValues, createContextValues } from '@connectrpc/connect';
 import type { UniversalServerRequest } from '@connectrpc/connect/protocol';
+import { type RpcAccount, setAccount } from './account.ts';
 import { addressKey, leftKey } from './arrival.ts';
 
 /** A timer set for longer fires at once: such a deadline is none, and the configured ones are shorter anyway. */
@@ -17,7 +18,10 @@ export function universalRequest(
   request: IncomingMessage,
   address: string,
   left: AbortSignal,
+  account: RpcAccount | undefined,
 ): UniversalServerRequest & { readonly contextValues: ContextValues } {
+  const contextValues = createContextValues().set(leftKey, left).set(addressKey, address);
+  if (account) setAccount(contextValues, account);
   return {
     httpVersion: request.httpVersion,
     method: request.method ?? '',
@@ -26,7 +30,7 @@ export function universalRequest(
     header: headersOf(request),
     body: bodyOf(request),
     signal: left,
-    contextValues: createContextValues().set(leftKey, left).set(addressKey, address),
+    contextValues,
   };
 }
 

@@ -1,0 +1,148 @@
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { triesIn } from '../completion.ts';
+import type { Reason } from '../errors.ts';
+import { type EndedCall, phasesOf } from './ended-call.ts';
+
+/**
+ * What the log tells of a call. Nothing else about a call is ever logged: no header, no key, no address, and neither prompt nor
+ * answer unless `telemetry.log_prompts` is on.
+ */
+export interface CallLine {
+  readonly request_id: string;
+  readonly trace_id?: string | undefined;
+  readonly door: string;
+  /** The name of the key. */
+  readonly key: string;
+  readonly tier: string;
+  readonly operation: string;
+  readonly streaming?: true | undefined;
+  readonly user?: string | undefined;
+  readonly asked: string;
+  readonly route?: string | undefined;
+  readonly strategy?: string | undefined;
+  readonly provider?: string | undefined;
+  readonly model?: string | undefined;
+  readonly cache?: string | undefined;
+  /** `ok`, or a word of the error table. */
+  readonly outcome: string;
+  readonly attempts: number;
+  readonly tried?: readonly TriedLine[] | undefined;
+  readonly first_ms?: number | undefined;
+  readonly duration_ms: number;
+  /** What the time of an answered call went into, in milliseconds. */
+  readonly phases?: Readonly<Record<string, number>> | undefined;
+  readonly usage?: UsageLine | undefined;
+  readonly cost_usd?: number | undefined;
+  readonly error?: string | undefined;
+  readonly cause?: string | undefined;
+  readonly prompt?: string | undefined;
+  readonly answer?: string | undefined;
+}
+
+/** An attempt, in the line of its call. */
+export interface TriedLine {
+  readonly provider: string;
+  readonly model: string;
+  /** `ok`, `cancelled`, `skipped`, or a word of the error table. */
+  readonly outcome: string;
+  /** Why it was skipped: a word of the error table. */
+  readonly skipped?: string | undefined;
+  readonly ms: number;
+  readonly upstream_id?: string | undefined;
+  readonly usage?: UsageLine | undefined;
+}
+
+/** Tokens, in the line of their call. */
+export interface UsageLine {
+  readonly prompt: number;
+  readonly completion: number;
+  readonly cached?: number | undefined;
+  readonly cache_write?: number | undefined;
+  readonly reasoning?: number | undefined;
+  readonly estimated?: true | undefined;
+}
+
+/** Failures whose message may quote the prompt, or say nothing that the reason does not. */
+const silent: ReadonlySet<Reason> = new Set(['invalid_request', 'provider_rejected', 'context_length', 'cancelled']);
+
+/** Put a call into its line. */
+export function lineOf(call: EndedCall): CallLine {
+  const { context, notes, failure, attempts, content } = call;
+  return {
+    request_id: context.requestId,
+    trace_id: notes.trace?.traceId,
+    door: context.door,
+    key: context.principal.name,
+    tier: context.principal.tier,
+    operation: call.operation,
+    streaming: context.streaming || undefined,
+    user: call.user || undefined,
+    asked: call.asked,
+    route: notes.decision?.route,
+    strategy: notes.decision?.strategy,
+    provider: call.provider,
+    model: call.model,
+    cache: notes.cache,
+    outcome: call.reason ?? 'ok',
+    attempts: triesIn(attempts),
+    tried: attempts.length === 0 ? undefined : attempts.map(tried),
+    first_ms: call.firstMs === undefined ? undefined : rounded(call.firstMs),
+    duration_ms: rounded(call.durationMs),
+    phases: call.outcome === 'ok' ? phases(call) : undefined,
+    usage: usageLine(call.usage),
+    cost_usd: call.costUsd,
+    error: failure && !silent.has(failure.reason) ? failure.message : undefined,
+    cause: failure?.reason === 'internal' ? stackOf(failure.cause) : undefined,
+    prompt: content?.prompt,
+    answer: content?.answer,
+  };
+}
+
+function tried({ provider, model, outcome, reason, duration, providerRequestId, usage }: Attempt): TriedLine {
+  return {
+    provider,
+    model,
+    outcome: outcomes[outcome] ?? reason,
+    skipped: outcome === AttemptOutcome.SKIPPED ? reason : undefined,
+    ms: duration ? rounded(durationMs(duration)) : 0,
+    upstream_id: providerRequestId || undefined,
+    usage: usageLine(usage),
+  };
+}
+
+const outcomes: Readonly<Record<number, string>> = {
+  [AttemptOutcome.UNSPECIFIED]: 'skipped',
+  [AttemptOutcome.SUCCEEDED]: 'ok',
+  [AttemptOutcome.SKIPPED]: 'skipped',
+  [AttemptOutcome.CANCELLED]: 'cancelled',
+};
+
+function usageLine(usage: Usage | undefined): UsageLine | undefined {
+  if (usage === undefined) return undefined;
+  return {
+    prompt: usage.promptTokens,
+    completion: usage.completionTokens,
+    cached: usage.cachedPromptTokens,
+    cache_write: usage.cacheWritePromptTokens,
+    reasoning: usage.reasoningTokens,
+    estimated: usage.estimated || undefined,
+  };
+}
+
+/** Those of a hundredth of a millisecond or more. */
+function phases(call: EndedCall): Record<string, number> {
+  const told: Record<string, number> = {};
+  for (const [name, ms] of Object.entries(phasesOf(call))) {
+    if (ms >= 0.01) told[name === 'firstToken' ? 'first_token' : name] = Math.round(ms * 100) / 100;
+  }
+  return told;
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function stackOf(cause: unknown): string {
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+}

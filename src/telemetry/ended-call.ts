@@ -1,0 +1,87 @@
+import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { CallContext } from '../completion.ts';
+import { errorTable, type GatewayError, type Reason } from '../errors.ts';
+import type { CallNotes } from './call-notes.ts';
+import type { Outcome } from './tally.ts';
+
+/** Which of the two things that callers ask for, in the word of OpenTelemetry's conventions. */
+export type OperationName = 'chat' | 'embeddings';
+
+/** A call that is over, as the log, the metrics and the list of calls are told of it. */
+export interface EndedCall {
+  readonly operation: OperationName;
+  readonly context: CallContext;
+  /** The caller's word for the model. */
+  readonly asked: string;
+  /** For whom the caller says that it is. */
+  readonly user: string;
+  /** Who answered; undefined: nobody. */
+  readonly provider: string | undefined;
+  readonly model: string | undefined;
+  readonly outcome: Outcome;
+  readonly reason: Reason | undefined;
+  readonly failure: GatewayError | undefined;
+  readonly usage: Usage | undefined;
+  /** In USD; undefined: unknown. */
+  readonly costUsd: number | undefined;
+  /** From its arrival to its first event, in milliseconds. */
+  readonly firstMs: number | undefined;
+  readonly durationMs: number;
+  readonly attempts: readonly Attempt[];
+  readonly notes: CallNotes;
+  /** What was said, where that is configured to be kept. */
+  readonly content?: { readonly prompt: string; readonly answer: string } | undefined;
+}
+
+/** Takes calls as they end. */
+export type CallSink = (call: EndedCall) => void;
+
+/** Who is to blame for a failure: see Outcome. */
+export function outcomeOf(reason: Reason | undefined): Outcome {
+  if (reason === undefined) return 'ok';
+  if (reason === 'cancelled') return 'cancelled';
+  const { httpStatus, elsewhere } = errorTable[reason];
+  return httpStatus < 500 && elsewhere !== 'yes' ? 'refused' : 'error';
+}
+
+/** How an attempt ended, in the same words. */
+export function outcomeOfAttempt({ outcome, reason }: Attempt): Outcome {
+  if (outcome === AttemptOutcome.SUCCEEDED) return 'ok';
+  if (outcome === AttemptOutcome.FAILED && reason in errorTable) return outcomeOf(reason as Reason);
+  return 'cancelled';
+}
+
+/** What the time of an answered call went into, in milliseconds; `overhead` is the rest. */
+export interface Phases {
+  readonly auth: number;
+  readonly read: number;
+  readonly queue: number;
+  readonly route: number;
+  readonly cache: number;
+  /** Attempts that failed before the one that answered, and waits between them. */
+  readonly retry: number;
+  /** To a connection that carries the request. */
+  readonly connect: number;
+  /** From there to the first content; of a whole answer, to all of it. */
+  readonly firstToken: number;
+  readonly stream: number;
+  readonly overhead: number;
+}
+
+/** Split the time of a call that was answered. */
+export function phasesOf({ notes, durationMs }: Pick<EndedCall, 'notes' | 'durationMs'>): Phases {
+  const { authMs: auth, readMs: read, queueMs: queue, routeMs: route, cacheMs: cache, attempts } = notes;
+  const answering = attempts.findLast((attempt) => attempt.succeeded);
+  const began = attempts[0]?.beganAt ?? 0;
+  let [retry, connect, firstToken, stream] = [0, 0, 0, 0];
+  if (answering) {
+    const { beganAt, sentAt = beganAt, firstContentAt = sentAt, endedAt = firstContentAt } = answering;
+    retry = beganAt - began;
+    connect = sentAt - beganAt;
+    firstToken = firstContentAt - sentAt;
+    stream = endedAt - firstContentAt;
+  }
+  const known = auth + read + queue + route + cache + retry + connect + firstToken + stream;
+  const overhead = Math.max(0, durationMs - known);
+  return { auth, read, queue, route, cache, retry, connect, firstToken, stream, overhead };
+}

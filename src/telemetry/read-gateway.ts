@@ -1,0 +1,95 @@
+import { type CircuitBreaker, CircuitState, type Provider } from '../../gen/llmgateway/v1/provider_pb.ts';
+import type { BudgetStatus } from '../../gen/llmgateway/v1/usage_pb.ts';
+import type { Metrics, Reading } from './metrics.ts';
+import type { TargetNames } from './target-names.ts';
+import type { Windows } from './windows.ts';
+
+/** Where metrics are read from that the gateway keeps anyway. */
+export interface GatewaySources {
+  readonly providers: () => readonly Provider[];
+  /** The circuit breakers of a provider's models. */
+  readonly circuitsOf: (provider: string) => readonly CircuitBreaker[];
+  readonly activeCalls: () => number;
+  readonly connections: () => number;
+  readonly droppedLines: () => number;
+}
+
+const levels: Readonly<Record<CircuitState, number>> = {
+  [CircuitState.UNSPECIFIED]: 0,
+  [CircuitState.CLOSED]: 0,
+  [CircuitState.HALF_OPEN]: 1,
+  [CircuitState.OPEN]: 2,
+};
+
+/** Have the metrics read how the gateway and its providers do. */
+export function readGateway(metrics: Metrics, names: TargetNames, sources: GatewaySources): void {
+  const { providers, circuitsOf, activeCalls, connections, droppedLines } = sources;
+  const ofProviders = (value: (provider: Provider) => number | undefined) => () =>
+    providers().flatMap((provider): Reading[] => {
+      const read = value(provider);
+      return read === undefined ? [] : [[[provider.name], read]];
+    });
+  metrics.read('active', () => [[[], activeCalls()]]);
+  metrics.read('connections', () => [[[], connections()]]);
+  metrics.read('logDropped', () => [[[], droppedLines()]]);
+  metrics.read(
+    'providerActive',
+    ofProviders(({ status }) => status?.activeRequests),
+  );
+  metrics.read(
+    'providerQueue',
+    ofProviders(({ status }) => status?.queueLength),
+  );
+  metrics.read(
+    'providerUsable',
+    ofProviders(({ status }) => (status?.available && status.healthy ? 1 : 0)),
+  );
+  metrics.read(
+    'providerRemaining',
+    ofProviders(({ status }) => status?.rateLimitRemaining),
+  );
+  metrics.read('circuitState', () => {
+    const worst = new Map<string, Reading>();
+    for (const { name } of providers()) {
+      for (const { model: of, state } of circuitsOf(name)) {
+        const { provider, model } = names.of(name, of);
+        // Models that only callers name are told as one: by the worst of them.
+        const key = JSON.stringify([provider, model]);
+        const before = worst.get(key)?.[1] ?? 0;
+        worst.set(key, [[provider, model], Math.max(before, levels[state] ?? 0)]);
+      }
+    }
+    return worst.values();
+  });
+}
+
+/** Where it is kept what replicas share, and what keys may spend. */
+export interface StoreSources {
+  /** Whether Redis answers; undefined: there is none. */
+  readonly redisUp?: (() => boolean) | undefined;
+  readonly budgets: () => Promise<readonly BudgetStatus[]>;
+}
+
+/** Have the metrics read how the stores do. */
+export function readStores(metrics: Metrics, { redisUp, budgets }: StoreSources): void {
+  if (redisUp) metrics.read('redisUp', () => [[[], redisUp() ? 1 : 0]]);
+  // Of a budget of nothing nothing is left.
+  const share = ({ spentUsd, budgetUsd }: BudgetStatus) => (budgetUsd === 0 ? 1 : spentUsd / budgetUsd);
+  metrics.read('budgetUsed', async () => (await budgets()).map((status): Reading => [[status.key], share(status)]));
+}
+
+/** Time the commands to Redis. */
+export function timeCommands(metrics: Metrics): (command: string, durationMs: number, failed: boolean) => void {
+  const durations = metrics.histogram('redisDuration');
+  return (command, durationMs, failed) => durations.at(command, failed ? 'away' : '').record(durationMs / 1000);
+}
+
+/** Count the changes of circuit breakers. */
+export function countCircuits(metrics: Metrics, windows: Windows, names: TargetNames) {
+  const transitions = metrics.counter('circuitTransitions');
+  return (provider: string, model: string, state: string): void => {
+    const labels = names.of(provider, model);
+    transitions.at(labels.provider, labels.model, state).add();
+    if (state === 'open') windows.attempts(labels.provider, labels.model).openAt(windows.minute()).circuitsOpened++;
+  };
+}

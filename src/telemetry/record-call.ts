@@ -1,0 +1,152 @@
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { AttemptNotes } from './call-notes.ts';
+import { type CallSink, type EndedCall, outcomeOfAttempt, phasesOf } from './ended-call.ts';
+import type { Metrics } from './metrics.ts';
+import type { TargetNames } from './target-names.ts';
+import type { Windows } from './windows.ts';
+
+/** Why an attempt was not made, by the word of the error table in its account. */
+const skipReasons: Readonly<Record<string, string>> = {
+  no_provider_available: 'circuit_open',
+  provider_rate_limited: 'rate_limited',
+};
+
+/** The labels of a call that nobody answered. */
+const nobody = { provider: '', model: '', system: '' };
+
+/** Count every call that is over, and its attempts, in the metrics and the windows. */
+export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNames): CallSink {
+  const requests = metrics.counter('requests');
+  const phases = metrics.histogram('phases');
+  const overhead = metrics.histogram('overhead');
+  const failovers = metrics.counter('failovers');
+  const limited = metrics.counter('limited');
+  const shed = metrics.counter('shed');
+  const attempts = metrics.counter('attempts');
+  const skipped = metrics.counter('skipped');
+  const retries = metrics.counter('retries');
+  const hedges = metrics.counter('hedges');
+  const cost = metrics.counter('cost');
+  const unpriced = metrics.counter('unpriced');
+  const tokens = metrics.counter('tokens');
+  const cacheRequests = metrics.counter('cacheRequests');
+  const cacheSaved = metrics.counter('cacheSaved');
+  const clientDuration = metrics.histogram('clientDuration');
+  const clientTokens = metrics.histogram('clientTokens');
+  const clientFirstChunk = metrics.histogram('clientFirstChunk');
+  const clientPerChunk = metrics.histogram('clientPerChunk');
+  const serverDuration = metrics.histogram('serverDuration');
+  const serverFirstToken = metrics.histogram('serverFirstToken');
+  const serverPerToken = metrics.histogram('serverPerToken');
+
+  return (call) => {
+    const { operation, context, outcome, reason = '', notes } = call;
+    const minute = windows.minute();
+    requests.at(context.door, operation, outcome, reason).add();
+    countRefusal(call);
+    if (outcome === 'ok') splitTime(call);
+    if (notes.attempts.some((attempt, _at, [first]) => first && !sameTarget(attempt, first)))
+      failovers.at(outcome).add();
+
+    const cached = notes.cache === undefined ? undefined : notes.cache !== 'miss';
+    if (notes.cache !== undefined) cacheRequests.at(notes.cache).add();
+    windows.calls.add(minute, {
+      outcome,
+      reason: call.reason,
+      durationMs: call.durationMs,
+      firstTokenMs: context.streaming && outcome === 'ok' ? call.firstMs : undefined,
+      usage: call.usage,
+      costUsd: call.costUsd,
+      cached,
+    });
+    for (const attempt of call.attempts) if (attempt.outcome === AttemptOutcome.SKIPPED) countSkipped(attempt);
+    for (const [at, attempt] of notes.attempts.entries()) {
+      if (attempt.log.outcome !== AttemptOutcome.SKIPPED) countAttempt(call, attempt, at, minute);
+    }
+    countAnswer(call, cached === true);
+  };
+
+  function countRefusal({ reason, context }: EndedCall): void {
+    if (reason === 'rate_limited') limited.at('rate', context.principal.tier).add();
+    else if (reason === 'budget_exhausted') limited.at('budget', context.principal.tier).add();
+    else if (reason === 'overloaded' || reason === 'draining') shed.at(reason).add();
+  }
+
+  function splitTime(call: EndedCall): void {
+    const split = phasesOf(call);
+    for (const [name, ms] of Object.entries(split)) {
+      if (ms > 0) phases.at(name === 'firstToken' ? 'first_token' : name).record(ms / 1000);
+    }
+    const { auth, read, route, cache } = split;
+    overhead.at(call.context.door).record((auth + read + route + cache + split.overhead) / 1000);
+  }
+
+  /** What the caller got, by who gave it. */
+  function countAnswer(call: EndedCall, cached: boolean): void {
+    const { operation, outcome, reason = '', usage, context, durationMs: tookMs, firstMs } = call;
+    // What was asked of the provider: the model that answers may be called otherwise.
+    const asked = call.notes.attempts.findLast(({ succeeded }) => succeeded)?.log.model ?? call.model ?? '';
+    const { provider, model, system } = call.provider === undefined ? nobody : names.of(call.provider, asked);
+    serverDuration.at(operation, system, provider, model, reason).record(tookMs / 1000);
+    if (outcome !== 'ok') return;
+    if (context.streaming && firstMs !== undefined) {
+      serverFirstToken.at(operation, system, provider, model).record(firstMs / 1000);
+      const later = (usage?.completionTokens ?? 0) - 1;
+      if (later > 0) serverPerToken.at(operation, system, provider, model).record((tookMs - firstMs) / 1000 / later);
+    }
+    if (cached) {
+      cacheSaved.at(provider, model).add(call.costUsd ?? 0);
+      return;
+    }
+    if (call.costUsd === undefined) unpriced.at(provider, model).add();
+    else cost.at(provider, model).add(call.costUsd);
+  }
+
+  function countSkipped(attempt: Attempt): void {
+    const { provider, model } = names.of(attempt.provider, attempt.model);
+    skipped.at(provider, model, skipReasons[attempt.reason] ?? 'unsupported').add();
+  }
+
+  function countAttempt(call: EndedCall, notes: AttemptNotes, at: number, minute: number): void {
+    const { operation } = call;
+    const { log, beganAt, firstContentAt, gaps, hedged, succeeded } = notes;
+    const { provider, model, system } = names.of(log.provider, log.model);
+    const outcome = outcomeOfAttempt(log);
+    const tookMs = log.duration ? durationMs(log.duration) : 0;
+    const isFirstAt = call.notes.attempts.findIndex((each) => sameTarget(each, notes)) === at;
+    attempts.at(provider, model, outcome, log.reason).add();
+    if (!isFirstAt && !hedged) retries.at(provider, model).add();
+    if (hedged) hedges.at(provider, model, succeeded ? 'answered' : 'cancelled').add();
+    clientDuration.at(operation, system, provider, model, log.reason).record(tookMs / 1000);
+    const streamed = call.context.streaming && firstContentAt !== undefined;
+    if (streamed) clientFirstChunk.at(operation, system, provider, model).record((firstContentAt - beganAt) / 1000);
+    if (gaps) clientPerChunk.at(operation, system, provider, model).merge(gaps);
+    if (log.usage && !log.usage.estimated) {
+      clientTokens.at(operation, system, provider, model, 'input').record(log.usage.promptTokens);
+      if (operation === 'chat') {
+        clientTokens.at(operation, system, provider, model, 'output').record(log.usage.completionTokens);
+      }
+    }
+    if (log.usage) countTokens(provider, model, log.usage);
+    windows.attempts(provider, model).add(minute, {
+      outcome,
+      reason: log.reason || undefined,
+      durationMs: tookMs,
+      firstTokenMs: streamed ? firstContentAt - beganAt : undefined,
+      usage: log.usage,
+      costUsd: succeeded ? call.costUsd : undefined,
+    });
+  }
+
+  function countTokens(provider: string, model: string, usage: Usage): void {
+    tokens.at(provider, model, 'input').add(usage.promptTokens);
+    tokens.at(provider, model, 'output').add(usage.completionTokens);
+    if (usage.cachedPromptTokens) tokens.at(provider, model, 'cached_input').add(usage.cachedPromptTokens);
+    if (usage.reasoningTokens) tokens.at(provider, model, 'reasoning').add(usage.reasoningTokens);
+  }
+}
+
+function sameTarget(one: AttemptNotes, other: AttemptNotes): boolean {
+  return one.log.provider === other.log.provider && one.log.model === other.log.model;
+}
