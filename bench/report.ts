@@ -41,6 +41,9 @@ const comparisons: readonly Comparison[] = [
   { base: 'raw-node26', judged: 'ours', atMost: [3, 2.5, 1.5] },
   // Traces of one call in a hundred, and metrics, beside neither.
   { base: 'untold', judged: 'traced', atMost: [1.25, 1.1, 1.1] },
+  // Calls, tokens, slots and a budget beside calls alone; with Redis that is one round trip, whatever its CPU.
+  { base: 'ours', judged: 'limited', atMost: [1.15, 1.15, 1.15] },
+  { base: 'ours', judged: 'limited-redis', atMost: [Infinity, Infinity, Infinity] },
 ];
 
 /** A row: its title, and where a round has the figure. */

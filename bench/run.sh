@@ -26,6 +26,11 @@ only=raw-node26,ours
 if [ "${1:-}" = --telemetry ]; then
   only=untold,traced
   shift
+elif [ "${1:-}" = --limits ]; then
+  only=ours,limited,limited-redis
+  shift
+  redis-server --port 9390 --bind 127.0.0.1 --save '' --loglevel warning >"$BENCH_HOME/redis.log" &
+  trap "kill $! 2>/dev/null" EXIT
 fi
 
 # 3: a round failed. The others are there to be read, and the report names it.
@@ -33,4 +38,4 @@ status=0
 "$harness/run.sh" --targets "$REPOSITORY/bench/targets.json" --only "$only" --scen throughput,sse,paced \
   --rounds 5 --thr 4 --sse 4 --paced 4 --out "$results" "$@" || status=$?
 [ "$status" = 0 ] || [ "$status" = 3 ] || exit "$status"
-exec "$REPOSITORY/node_modules/.bin/node" "$REPOSITORY/bench/report.ts" "$results"
+"$REPOSITORY/node_modules/.bin/node" "$REPOSITORY/bench/report.ts" "$results"

@@ -352,18 +352,6 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, tel
   };
 }
 
-/** Name providers and models in metrics and traces as the configuration does that is in use. */
-function nameTargets({ names }: Telemetry, live: Replaceable<Snapshot>): void {
-  const { config } = live.current.loaded;
-  const isConfigured = namesModel(config);
-  names.configure(providerNames(config), (name, model) => {
-    if (isConfigured(name, model)) return true;
-    const { fleet, catalogue } = live.current;
-    const provider = fleet.serving().find((each) => each.name === name);
-    return provider !== undefined && catalogue.has(provider, model);
-  });
-}
-
 /** Answers and outcomes are in Redis where there is one: then all replicas have them. Flights are those of this process. */
 function repeatsOf(config: Config, { redis }: Stores): Repeats {
   const keyPrefix = config.state?.keyPrefix ?? '';
@@ -387,6 +375,18 @@ function repeatsOf(config: Config, { redis }: Stores): Repeats {
 function bound({ answers, outcomes }: Repeats['own'], { cache, idempotency }: Config): void {
   answers.maxBytes = cache?.maxBytes ?? 0;
   outcomes.maxBytes = idempotency?.maxBytes ?? 0;
+}
+
+/** Name providers and models in metrics and traces as the configuration does that is in use. */
+function nameTargets({ names }: Telemetry, live: Replaceable<Snapshot>): void {
+  const { config } = live.current.loaded;
+  const isConfigured = namesModel(config);
+  names.configure(providerNames(config), (name, model) => {
+    if (isConfigured(name, model)) return true;
+    const { fleet, catalogue } = live.current;
+    const provider = fleet.serving().find((each) => each.name === name);
+    return provider !== undefined && catalogue.has(provider, model);
+  });
 }
 
 function maxInFlight({ config }: LoadedConfig): number {
@@ -615,7 +615,7 @@ function gatewayOf(
   fleet: Fleet,
   lasting: Lasting,
 ): Pick<Snapshot, 'gateway' | 'catalogue' | 'reports'> {
-  const { beganAt, version, inFlight, counts, observations, guards, stores, leases, repeats, telemetry } = lasting;
+  const { beganAt, version, inFlight, counts, observations, guards, stores, leases, telemetry, repeats } = lasting;
   const routes = config.routes.map(routeFrom);
   const catalogue = new Catalogue({
     providers: () => fleet.serving(),

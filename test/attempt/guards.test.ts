@@ -227,3 +227,26 @@ describe('a provider may be asked for its models', () => {
     expect(guards.mayAsk('p')).toBe(true);
   });
 });
+
+describe('the guards of models that callers make up', () => {
+  it('are forgotten above a thousand, the longest unused first, but not those that have something to remember', () => {
+    const { guards, clock, enter, fail } = openGuards();
+    fail('cooling', 'provider_rate_limited', 60_000);
+    const busy = enter('busy');
+    for (let model = 0; model < 998; model++) {
+      clock.ms++;
+      enter(`made-up-${model}`).succeeded();
+    }
+    clock.ms++;
+    enter('made-up-0').succeeded();
+    const [first, second] = [guards.of('p', 'made-up-0'), guards.of('p', 'made-up-1')];
+
+    enter('one-more').succeeded();
+
+    expect(guards.of('p', 'made-up-0')).toBe(first);
+    expect(guards.of('p', 'cooling').coolMs).toBeGreaterThan(0);
+    busy.succeeded();
+    expect(guards.of('p', 'busy').breaker.snapshot().totals.successes).toBe(1);
+    expect(guards.of('p', 'made-up-1')).not.toBe(second);
+  });
+});

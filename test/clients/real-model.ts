@@ -27,7 +27,10 @@ function checkUsage(usage: ChatUsage | undefined): number {
 
 function checkAttempts(attempts: readonly Attempt[]): void {
   const last = attempts.at(-1);
-  assert.deepEqual([attempts[0]?.provider, attempts[0]?.reason], ['dead', 'provider_unavailable']);
+  const [first] = attempts;
+  assert.equal(first?.provider, 'dead');
+  // Once five attempts in a row could not connect, its breaker is open and it is skipped.
+  assert.match(String(first?.reason), /^(provider_unavailable|no_provider_available)$/);
   assert.deepEqual([last?.provider, last?.outcome], ['local', AttemptOutcome.SUCCEEDED]);
 }
 

@@ -15,6 +15,7 @@ describe('notices', () => {
     'overload: { refuse_at: 0.9 }\nidempotency: { ttl: 1h }\nserver: { max_connection_age: 0s }',
     'telemetry: { log_prompts: true, trust_incoming_trace: true, metrics: false }',
     'breaker:\ncache: {}\nretry: ~',
+    'telemetry: { log_prompts: true, trust_incoming_trace: true }',
     'limits: { limit_by: user_id }\nstate: { redis_url: "redis://h" }',
   ])('are not given for what is in effect, nor for what is not set: %s', (yaml) => {
     expect(load(yaml).notices).toEqual([]);

@@ -209,7 +209,9 @@ describe('least latency', () => {
     await pause(3_000);
     expect(share(3_000)).toBeLessThanOrEqual(before / 5);
     latencyMs.a = 30;
-    await expect.poll(() => share(2_000), { timeout: 45_000, interval: 250 }).toBeGreaterThan(before * 0.7);
+    // Three of the same speed: one of them may have led by chance before, and need not lead again.
+    const fair = Math.min(before, 1 / names.length);
+    await expect.poll(() => share(2_000), { timeout: 45_000, interval: 250 }).toBeGreaterThan(fair * 0.7);
     isOver = true;
     await Promise.all(lanes);
     expect(before).toBeGreaterThan(0.2);

@@ -73,13 +73,13 @@ describe.each(protocols)('the rpcs for administrators by %s', (_name, transportT
     const base = await serve({}, false);
     const client = clientOf(AdminService, transportTo(base));
     const calls = {
+      PurgeCache: () => client.purgeCache({}),
       GetCircuitBreaker: () => client.getCircuitBreaker({ provider: 'groq' }),
       ResetCircuitBreaker: () => client.resetCircuitBreaker({ provider: 'groq' }),
       SetCircuitBreaker: () => client.setCircuitBreaker({ provider: 'groq' }),
       ExplainRoute: () => client.explainRoute({}),
       ReloadConfig: () => client.reloadConfig({}),
       GetUsage: () => client.getUsage({}),
-      PurgeCache: () => client.purgeCache({}),
       GetMetrics: () => client.getMetrics({}),
       WatchMetrics: () => client.watchMetrics({})[Symbol.asyncIterator]().next(),
       ListCalls: () => client.listCalls({}),

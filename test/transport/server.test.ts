@@ -259,6 +259,27 @@ describe('patience', () => {
     if (!session.closed) await once(session, 'close');
   });
 
+  it('tells the client of an old HTTP/2 session to go, once what it has asked for is answered', async () => {
+    let finish = () => {};
+    const { port } = await serve(
+      (_request, response) => {
+        response.writeHead(200).write('begun');
+        finish = () => response.end(', done');
+      },
+      { limits: { maxConnectionAgeMs: 100 } },
+    );
+    const session = http2To(port);
+    const goaway = once(session, 'goaway');
+    const answer = answerOf(session.request({ ':path': '/a' }));
+
+    const [code] = await goaway;
+    finish();
+
+    expect(code).toBe(constants.NGHTTP2_NO_ERROR);
+    expect(await answer).toEqual({ status: 200, text: 'begun, done' });
+    if (!session.closed) await once(session, 'close');
+  });
+
   it('closes an HTTP/2 session that asks for nothing', async () => {
     const { port } = await serve(tell, { limits: { headerTimeoutMs: 100 } });
 
@@ -474,7 +495,10 @@ describe('drain', () => {
     session.destroy();
     await until(() => resources().length <= before.length);
 
-    expect(resources()).toEqual(before);
+    // What was there before may have gone meanwhile.
+    const left = resources();
+    for (const name of before) if (left.includes(name)) left.splice(left.indexOf(name), 1);
+    expect(left).toEqual([]);
   });
 });
 

@@ -31,10 +31,10 @@ const keyless: ReadonlySet<string> = new Set([HealthService.typeName, Health.typ
 /** Services of which every rpc needs admin rights. */
 const forAdmins: ReadonlySet<string> = new Set([AdminService.typeName]);
 
-/** Services that are asked again and again by machines, and say nothing of calls. */
-const quiet: ReadonlySet<string> = new Set([HealthService, ...protocols].map(({ typeName }) => typeName));
 /** Services whose rpcs are carried out upstream. */
 const calls: ReadonlySet<string> = new Set([CompletionService.typeName, EmbeddingService.typeName]);
+/** Services that are asked again and again by machines, and say nothing of calls. */
+const quiet: ReadonlySet<string> = new Set([HealthService, ...protocols].map(({ typeName }) => typeName));
 
 /** Every rpc of the gateway, in gRPC, gRPC-Web and Connect. */
 export function createRpcDoor(dependencies: DoorDependencies): RpcHandler {
