@@ -163,9 +163,9 @@ export class RedisGuard {
     if (message.startsWith('READONLY')) this.#connection.reconnect();
     if (!this.#up) return;
     this.#up = false;
-    this.#probeKey = key.includes('{')
-      ? `${this.#keyPrefix}probe${key.slice(key.indexOf('{'), key.indexOf('}') + 1)}`
-      : key;
+    // In the same part of a cluster as the key, and never the key itself: the probe writes.
+    const tag = /\{[^}]+\}/.exec(key)?.[0] ?? `{${key}}`;
+    this.#probeKey = `${this.#keyPrefix}probe${tag}`;
     this.#remind(message);
     this.#scheduleProbe(this.#probeMs);
   }
