@@ -12,11 +12,15 @@ export interface RedisOutcomesOptions {
   readonly leaseMs: number;
   /** A larger outcome is not kept. The default value is 4 MiB. */
   readonly maxOutcomeBytes?: number;
+  /** How long Redis may be away before it is done without. The default value is 2 s. */
+  readonly patienceMs?: number;
 }
 
 /** Of the names of keys and of what they hold: gateways of two versions may share one Redis while they are replaced. */
 const VERSION = 'v1';
 const MAX_OUTCOME_BYTES = 4 * 1024 * 1024;
+const PATIENCE_MS = 2000;
+const AGAIN_MS = 50;
 
 function load(name: string) {
   return scriptOf(readFileSync(new URL(`redis/${name}.lua`, import.meta.url), 'utf8'));
@@ -32,7 +36,9 @@ const scripts = {
 /**
  * Keeps outcomes in Redis, for all replicas that share it.
  *
- * A call is one text: `claimed TOKEN FINGERPRINT` while somebody carries it out, then `known FINGERPRINT BASE64`.
+ * - A call is one text: `claimed TOKEN FINGERPRINT` while somebody carries it out, then `known FINGERPRINT BASE64`.
+ * - A Redis that does not answer is tried again for a while: a moment's silence is no reason to carry out a call that others know.
+ *   One that has been away for longer is done without at once.
  */
 export class RedisOutcomes implements OutcomeStore {
   readonly #redis: Pick<RedisGuard, 'send' | 'run'>;
@@ -40,20 +46,31 @@ export class RedisOutcomes implements OutcomeStore {
   readonly #leaseMs: string;
   readonly #maxOutcomeBytes: number;
   readonly #process = randomBytes(9).toString('base64url');
+  readonly #patienceMs: number;
   #claims = 0;
+  #awaySince: number | undefined;
 
-  constructor({ redis, keyPrefix, leaseMs, maxOutcomeBytes = MAX_OUTCOME_BYTES }: RedisOutcomesOptions) {
+  constructor({
+    redis,
+    keyPrefix,
+    leaseMs,
+    maxOutcomeBytes = MAX_OUTCOME_BYTES,
+    patienceMs = PATIENCE_MS,
+  }: RedisOutcomesOptions) {
     this.#redis = redis;
     this.#prefix = `${keyPrefix}idempotency:${VERSION}:`;
     this.#leaseMs = String(leaseMs);
     this.#maxOutcomeBytes = maxOutcomeBytes;
+    this.#patienceMs = patienceMs;
   }
 
   async claim(key: string, fingerprint: string): Promise<Claim> {
     const name = this.#prefix + key;
     const claim = `claimed ${this.#process}-${++this.#claims} ${fingerprint}`;
-    const present = await this.#redis.run(scripts.claim, [name], [claim, this.#leaseMs]);
-    if (typeof present !== 'string') return { state: 'claimed', lease: this.#lease(name, claim, fingerprint) };
+    const present = await this.#patiently(() => this.#redis.run(scripts.claim, [name], [claim, this.#leaseMs]));
+    // Its own: Redis took the claim, and did not say so in time.
+    if (typeof present !== 'string' || present === claim)
+      return { state: 'claimed', lease: this.#lease(name, claim, fingerprint) };
     const [state, first = '', second = ''] = present.split(' ', 3);
     if (state === 'known') return { state, fingerprint: first, outcome: Buffer.from(second, 'base64') };
     return { state: 'awaited', fingerprint: second };
@@ -76,8 +93,24 @@ export class RedisOutcomes implements OutcomeStore {
           return;
         }
         const base64 = Buffer.from(outcome.buffer, outcome.byteOffset, outcome.byteLength).toString('base64');
-        await redis.run(scripts.settle, [name], [`known ${fingerprint} ${base64}`, String(Math.ceil(ttlMs))]);
+        const known = [`known ${fingerprint} ${base64}`, String(Math.ceil(ttlMs))];
+        await this.#patiently(() => redis.run(scripts.settle, [name], known));
       },
     };
+  }
+
+  async #patiently<Result>(act: () => Promise<Result>): Promise<Result> {
+    for (;;) {
+      try {
+        const result = await act();
+        this.#awaySince = undefined;
+        return result;
+      } catch (error) {
+        const now = performance.now();
+        this.#awaySince ??= now;
+        if (now - this.#awaySince >= this.#patienceMs) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   }
 }

@@ -121,6 +121,37 @@ describe.skipIf(withoutRedis)('with a Redis', () => {
     expect((await store.claim('key', one)).state).toBe('claimed');
   });
 
+  it('a moment’s silence of Redis is waited for, a longer one is not', async () => {
+    let failures = 3;
+    let isLost = false;
+    const silent = {
+      send: redis.send,
+      async run(...args: Parameters<OpenRedis['run']>) {
+        if (isLost) throw new Error('away');
+        // The first time Redis does what it was asked, and its answer is lost.
+        if (failures === 3) await redis.run(...args);
+        if (failures-- > 0) throw new Error('silent');
+        return redis.run(...args);
+      },
+    };
+    const keyPrefix = newPrefix();
+    const store = new RedisOutcomes({ redis: silent, keyPrefix, leaseMs: 60_000, patienceMs: 300 });
+    const lease = await claimed(store);
+    failures = 2;
+    await lease.settle(outcome, 60_000);
+    expect((await replica(keyPrefix).claim('key', one)).state).toBe('known');
+
+    isLost = true;
+    const began = performance.now();
+    await expect(store.claim('key', one)).rejects.toThrow('away');
+    expect(performance.now() - began).toBeGreaterThan(250);
+    const later = performance.now();
+    await expect(store.claim('key', one)).rejects.toThrow('away');
+    expect(performance.now() - later).toBeLessThan(100);
+    isLost = false;
+    expect((await store.claim('key', one)).state).toBe('known');
+  });
+
   it('everything in Redis expires', async () => {
     const keyPrefix = newPrefix();
     const store = replica(keyPrefix);
