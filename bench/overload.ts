@@ -134,10 +134,10 @@ try {
   const answers = await attack(2 * best.rps, seconds);
   const health = stop();
   const since = Math.min(...answers.map(({ at }) => at));
-  // The first two seconds are for the gateway to notice.
-  const steady = answers.filter(({ at }) => at - since > 2000);
+  // The first three seconds are for the gateway to notice.
+  const steady = answers.filter(({ at }) => at - since > 3000);
   const good = steady.filter(({ code }) => code === 200);
-  const goodput = good.length / (seconds - 2);
+  const goodput = good.length / (seconds - 3);
   const p99 = quantile(
     good.map(({ ms }) => ms),
     0.99,

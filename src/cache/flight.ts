@@ -113,6 +113,7 @@ export class Flight<Event> {
     } else if (this.#payer === reader && !this.#isWhole) {
       const [next] = this.#readers;
       if (next) this.#charge(next);
+      reader.context.account.free = true;
     }
   }
 

@@ -385,6 +385,6 @@ describe('equal calls at the same time', () => {
     await reading;
     expect(fold(events)).toMatchObject({ cost: { totalUsd: 3 } });
     expect(contexts[1]?.account).toMatchObject({ free: false, spent: { usage: used } });
-    expect(contexts[0]?.account.free).toBe(false);
+    expect(contexts[0]?.account.free).toBe(true);
   });
 });
