@@ -1,8 +1,8 @@
 import type { CallContext, Layer } from '../completion.ts';
+import { Later } from '../later.ts';
 import type { LimitStore, Taken, Used } from '../store/store.ts';
 import { nanoUsd } from './budget.ts';
 import type { Demand, Reserve } from './call-limits.ts';
-import { Later } from './later.ts';
 import type { Leases } from './leases.ts';
 import { refusalOf } from './refusal.ts';
 import { usageOf, usdOf } from './used.ts';

@@ -2,12 +2,12 @@ import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion
 import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { costOf, type Target } from '../providers/target.ts';
+import { pause, unlessStopped } from '../stop.ts';
 import { timestampOf } from '../time.ts';
 import { Course, type RetryPolicy } from './course.ts';
 import { failureOf, type Refused, reasonOf } from './failure.ts';
 import { newId } from './new-id.ts';
 import type { Operation } from './operation.ts';
-import { pause, unlessStopped } from './pause.ts';
 import { race } from './race.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { type Refusal, Seat, type TargetGuard } from './target-guard.ts';

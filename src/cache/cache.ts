@@ -7,11 +7,11 @@ import {
   type Cost,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
+import { Later } from '../later.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
 import { cacheKey, type KeyTarget } from './key.ts';
-import { Later } from './later.ts';
 import { isKeepable, packForOthers, Recording, unpack } from './recording.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { Told } from './told.ts';

@@ -1,12 +1,12 @@
 import type { CallOptions } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext, Completer, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
+import { pause } from '../stop.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { isFinal, packFailure, unpackFailure } from './failure-outcome.ts';
 import { idempotencyName } from './key.ts';
 import type { OutcomeForm } from './outcome-form.ts';
 import type { Claim, OutcomeStore } from './outcome-store.ts';
-import { pause } from './pause.ts';
 import type { SingleFlight } from './single-flight.ts';
 
 /** How calls with an idempotency key are carried out. */
