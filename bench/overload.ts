@@ -133,7 +133,7 @@ try {
   const stop = watchHealth();
   const answers = await attack(2 * best.rps, seconds);
   const health = stop();
-  const since = Math.min(...answers.map(({ at }) => at));
+  const since = answers.reduce((first, { at }) => Math.min(first, at), Number.POSITIVE_INFINITY);
   // The first three seconds are for the gateway to notice.
   const steady = answers.filter(({ at }) => at - since > 3000);
   const good = steady.filter(({ code }) => code === 200);
@@ -151,7 +151,7 @@ try {
   console.log(`health: at most ${shown(Math.max(...health))} of ${health.length} answers (500 ms at most)`);
 
   const after = await attack(best.rps / 4, 10);
-  const end = Math.min(...after.map(({ at }) => at));
+  const end = after.reduce((first, { at }) => Math.min(first, at), Number.POSITIVE_INFINITY);
   const last = Math.max(0, ...after.filter(({ code }) => code !== 200).map(({ at }) => at - end));
   console.log(`afterwards: the last refusal came ${(last / 1000).toFixed(1)} s after the load had gone (5 s at most)`);
 } finally {

@@ -12,7 +12,7 @@ export interface Load {
 export interface OverloadOptions {
   /** Delay of the event loop above which calls are refused, in milliseconds; 0: any. */
   readonly loopDelayMs: number;
-  /** In how many samples in a row the loop must have been late: a burst that is soon over is no overload. */
+  /** How many samples must have been late, without one in time in between: a burst that is soon over is no overload. */
   readonly lateSamples: number;
   /** Share of memory above which nothing more is cached. */
   readonly stopCachingAt: number;
@@ -35,7 +35,7 @@ export interface OverloadOptions {
 const RATION_MS = 15;
 /** Rationing ends when nobody was refused in so many samples. */
 const QUIET = 4;
-/** Where the loop is late in spite of that for so many more samples, it is not for the calls that come. */
+/** Where the loop is late in spite of that for so many more samples in a row, it is not for the calls that come. */
 const IN_VAIN = 4;
 /** By how much the share of refused calls then grows with each late sample, for one class after the other. */
 const STEP = 0.1;
@@ -63,6 +63,7 @@ const LEAST = 0.02;
 export class Overload {
   #options: OverloadOptions;
   #lateSamples = 0;
+  #lateInVain = 0;
   #isRationing = false;
   #quietSamples = 0;
   #refused = 0;
@@ -126,12 +127,14 @@ export class Overload {
     if (this.#quietSamples >= QUIET) this.#isRationing = false;
     if (isLate) {
       this.#lateSamples++;
+      // Those that made it begin are not in vain.
+      if (this.#isRationing && ++this.#lateInVain >= IN_VAIN) this.#pressure = Math.min(ranks, this.#pressure + STEP);
       if (this.#lateSamples >= lateSamples) this.#isRationing = true;
-      if (this.#lateSamples >= lateSamples + IN_VAIN) this.#pressure = Math.min(ranks, this.#pressure + STEP);
       return;
     }
-    this.#lateSamples = 0;
+    this.#lateInVain = 0;
     if (delayMs > bound * CALM) return;
+    this.#lateSamples = 0;
     this.#pressure *= DECAY;
     if (this.#pressure < LEAST) this.#pressure = 0;
   }

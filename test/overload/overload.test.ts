@@ -37,6 +37,14 @@ describe('a late event loop', () => {
     expect(overload.refusal(0)).toBeUndefined();
   });
 
+  it('refuses as well where it is late now and then, and hardly in time in between', () => {
+    const overload = overloadOf({ turnMs: () => 20 });
+    for (const delay of [150, 60, 150, 90, 150]) late(overload, 1, delay);
+    expect(overload.refusal(0)).toBeDefined();
+    for (let times = 0; times < 20; times++) late(late(overload, 3), 1, 90);
+    expect(shares(overload)).toEqual([0, 0, 0]);
+  });
+
   it('lets in what comes early in a turn, the higher classes for longer', () => {
     let turnMs = 0;
     const overload = late(overloadOf({ turnMs: () => turnMs }), 3);
