@@ -18,6 +18,7 @@ import {
   type Started,
   type Usage,
 } from '../gen/llmgateway/v1/completion_pb.ts';
+import { gather } from './at-once.ts';
 import { GatewayError } from './errors.ts';
 import type { StopSignal } from './stop.ts';
 import type { Standing } from './store/store.ts';
@@ -480,9 +481,14 @@ function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** The Completion that a stream of events tells. */
-export async function collect(events: AsyncIterable<CompletionEvent>): Promise<Completion> {
+export function collect(events: AsyncIterable<CompletionEvent>): Completion | Promise<Completion> {
+  const gathered = gather(events);
+  return gathered instanceof Promise ? gathered.then(folded) : folded(gathered);
+}
+
+function folded(events: readonly CompletionEvent[]): Completion {
   const fold = new CompletionFold();
-  for await (const event of events) fold.add(event);
+  for (const event of events) fold.add(event);
   return fold.result();
 }
 

@@ -1,4 +1,5 @@
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { AtOnce, isAtOnce } from '../at-once.ts';
 import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { costOf, type Target } from '../providers/target.ts';
@@ -46,15 +47,19 @@ export function firstToCommit<Request, Event>(
   operation: Operation<Request, Event>,
   options: FirstToCommitOptions<Request>,
 ): Completer<Request, Event> {
-  return async function* carryOut(request, context) {
+  const callFor = async (request: Request, context: CallContext): Promise<Call<Request, Event>> => {
     const planned = options.planFor(request, context);
     const plan = planned instanceof Promise ? await unlessStopped(planned, context.signal) : planned;
-    const call = new Call(operation, request, context, plan, options);
+    return new Call(operation, request, context, plan, options);
+  };
+
+  async function* asItComes(request: Request, context: CallContext): AsyncGenerator<Event, undefined> {
+    const call = await callFor(request, context);
     const trial = await call.firstCommitted();
     try {
       for (const event of trial.held.splice(0)) yield call.stamped(event, trial.target);
-      for (;;) {
-        const { done, value: event } = await trial.iterator.next();
+      for (const { rest } = trial; rest; ) {
+        const { done, value: event } = await rest.next();
         if (done) return;
         yield call.stamped(event, trial.target);
       }
@@ -63,7 +68,17 @@ export function firstToCommit<Request, Event>(
     } finally {
       await trial.end();
     }
-  };
+  }
+
+  async function atOnce(request: Request, context: CallContext): Promise<readonly Event[]> {
+    const call = await callFor(request, context);
+    const trial = await call.firstCommitted();
+    await trial.end();
+    for (const event of trial.held) call.stamped(event, trial.target);
+    return trial.held;
+  }
+
+  return (request, context) => (isAtOnce(context) ? new AtOnce(atOnce(request, context)) : asItComes(request, context));
 }
 
 /** One call on its way over its targets. */

@@ -1,9 +1,10 @@
 import type { Attempt } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { isAtOnce } from '../at-once.ts';
 import type { CallContext } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Target } from '../providers/target.ts';
 import { Stop } from '../stop.ts';
-import { attempt } from './attempt.ts';
+import { attempt, attemptAtOnce } from './attempt.ts';
 import type { Operation } from './operation.ts';
 import type { Seat } from './target-guard.ts';
 
@@ -29,12 +30,14 @@ export interface TrialOptions<Request, Event> {
 export class Trial<Request, Event> {
   readonly target: Target;
   readonly log: Attempt;
-  readonly iterator: AsyncIterator<Event>;
   /** What came up to the commit. */
   readonly held: Event[] = [];
   readonly #operation: Operation<Request, Event>;
   readonly #buffered: boolean;
   readonly #stop: Stop | undefined;
+  /** What comes after the commit; undefined: nothing, as the answer is read at once. */
+  readonly rest: AsyncGenerator<Event, undefined> | undefined;
+  readonly #atOnce: Promise<readonly Event[]> | undefined;
   /** Whether it has brought content, be it held back. */
   hasSpoken = false;
   #unfollow = () => {};
@@ -48,36 +51,46 @@ export class Trial<Request, Event> {
     this.#buffered = buffered;
     this.#stop = cancellable ? new Stop() : undefined;
     const ownContext = this.#stop ? { ...context, signal: this.#follow(context, this.#stop) } : context;
-    this.iterator = attempt(operation, target, request, ownContext, seat, log, capMs)[Symbol.asyncIterator]();
+    const own = { operation, target, request, context: ownContext, seat, log, capMs };
+    if (isAtOnce(context)) this.#atOnce = attemptAtOnce(own);
+    else this.rest = attempt(own);
   }
 
   /** Read up to the commit. Throws what the attempt throws; then nothing of it has been told. */
   async commit(): Promise<void> {
+    if (this.rest === undefined) {
+      for (const event of (await this.#atOnce) ?? []) this.#hold(event);
+      return;
+    }
+    for (;;) {
+      const { done, value: event } = await this.rest.next();
+      // An attempt without a last event throws.
+      if (done || this.#hold(event)) return;
+      this.#size += this.#operation.sizeOf(event);
+      if (this.#size > (this.#buffered ? maxHeld : maxBeforeContent)) await this.#refuse(this.rest);
+    }
+  }
+
+  /** Keep an event back; tells whether it commits. */
+  #hold(event: Event): boolean {
     const { held } = this;
     const operation = this.#operation;
-    for (;;) {
-      const { done, value: event } = await this.iterator.next();
-      // An attempt without a last event throws.
-      if (done) return;
-      const commits = operation.commits(event);
-      if (commits) this.hasSpoken = true;
-      if (commits || this.#buffered || !operation.isEmpty(event, held)) held.push(event);
-      if (this.#buffered ? operation.isLast(event) : commits) return;
-      this.#size += operation.sizeOf(event);
-      if (this.#size > (this.#buffered ? maxHeld : maxBeforeContent)) await this.#refuse();
-    }
+    const commits = operation.commits(event);
+    if (commits || this.#buffered || !operation.isEmpty(event, held)) held.push(event);
+    if (commits) this.hasSpoken = true;
+    return this.#buffered ? operation.isLast(event) : commits;
   }
 
   /** Call it off: its connection is closed at once. */
   cancel(): void {
     this.#stop?.abort(new GatewayError('cancelled', 'another target was quicker'));
     this.#unfollow();
-    this.iterator.return?.().catch(() => {});
+    this.rest?.return(undefined).catch(() => {});
   }
 
   /** The call is over, or goes on elsewhere. */
   async end(): Promise<void> {
-    await this.iterator.return?.();
+    await this.rest?.return(undefined);
     this.#unfollow();
   }
 
@@ -89,14 +102,14 @@ export class Trial<Request, Event> {
     return stop;
   }
 
-  async #refuse(): Promise<never> {
+  async #refuse(iterator: AsyncGenerator<Event, undefined>): Promise<never> {
     const { name: provider } = this.target.provider;
     const message = this.#buffered
       ? `the answer of ${provider} is larger than ${maxHeld} and cannot be held back`
       : `${provider} sent more than ${maxBeforeContent} before any content`;
     const error = new GatewayError('provider_protocol', message, { provider });
     // Thrown into the attempt, whose account tells it then.
-    await this.iterator.throw?.(error);
+    await iterator.throw(error);
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import {
   type CompletionRequest,
   type Cost,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { AtOnce, isAtOnce } from '../at-once.ts';
 import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
 import { Later } from '../later.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
@@ -156,7 +157,10 @@ class CachedCall {
     if (notes) notes.savedUsd = completion.cost?.totalUsd;
     account.cache = { status: 'hit', ageMs: found.ageMs, key: this.#key };
     account.free = true;
-    return new Told(replay(this.#own(completion)), signal);
+    const events = replay(this.#own(completion));
+    if (!isAtOnce(this.#context)) return new Told(events, signal);
+    signal.throwIfAborted();
+    return new AtOnce([...events]);
   }
 
   /** A stored answer as this call's. */

@@ -1,4 +1,5 @@
 import type { CompletionEvent } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { AtOnce } from '../at-once.ts';
 import { GatewayError } from '../errors.ts';
 import { type HttpClient, type HttpRequest, type ResponseBody, type ResponseHeaders, readWhole } from './http.ts';
 import { isObject } from './json-value.ts';
@@ -54,13 +55,17 @@ export const sseFraming: Framing = {
 };
 
 /** Ask for a whole answer, and tell it. A request that cannot be made fails like one that is refused: once it is read. */
-export async function* tellWhole(ask: () => Asking): AsyncGenerator<CompletionEvent> {
+export function tellWhole(ask: () => Asking): AtOnce<CompletionEvent> {
+  return new AtOnce(eventsOf(ask));
+}
+
+async function eventsOf(ask: () => Asking): Promise<readonly CompletionEvent[]> {
   const { http, request, reader, refusal } = ask();
   const { status, headers, body } = await http.fetch(request);
   if (!isSuccess(status)) throw refusal(status, headers, jsonOrText(body));
   readAll(reader, body);
   reader.end();
-  for (const event of reader.events) yield event;
+  return reader.events;
 }
 
 /**

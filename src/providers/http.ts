@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from 'undici';
+import { atEndOfTurn } from '../end-of-turn.ts';
 import { GatewayError } from '../errors.ts';
 import type { StopSignal } from '../stop.ts';
 import type { UpstreamWatch } from '../telemetry/call-notes.ts';
@@ -191,9 +192,18 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
 
   /** There is a connection for it, or one may be made. */
   begin(): void {
-    const { method, path, headers, body } = this.#request;
-    this.#connections.pool.dispatch({ method, path, headers, body: body ?? null }, this);
+    atEndOfTurn(this.#dispatch);
   }
+
+  readonly #dispatch = (): void => {
+    if (this.#over) return;
+    const { method, path, headers, body } = this.#request;
+    try {
+      this.#connections.pool.dispatch({ method, path, headers, body: body ?? null }, this);
+    } catch (cause) {
+      this.#end({ cause });
+    }
+  };
 
   readonly #onAbort = (): void => {
     this.#chunks = [];

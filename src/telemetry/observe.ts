@@ -1,4 +1,5 @@
 import type { Attempt, Cost, Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { AtOnce, gather, isAtOnce } from '../at-once.ts';
 import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { CallNotes } from './call-notes.ts';
@@ -56,74 +57,138 @@ export function observe<Request extends { readonly model: string }, Event>(
   counts: CallCounts,
   sinks: readonly CallSink[],
 ): Layer<Request, Event> {
-  const { tell } = operation;
-  return (next) =>
-    async function* observed(request, outer) {
-      const notes = outer.notes ?? new CallNotes(performance.now());
-      const context = outer.notes ? outer : { ...outer, notes };
-      const { trace } = notes;
-      const content = operation.content?.(request);
-      let firstMs: number | undefined;
-      let answering: Answering | undefined;
-      let whole: Whole | undefined;
-      let failure: GatewayError | undefined;
-      const finishReasons: string[] = [];
-      counts.total++;
-      if (trace?.sampled) trace.describe(operation.name, requestAttributes(operation, request, context));
-      try {
-        for await (const event of next(request, context)) {
-          const told = tell(event);
-          if (told !== undefined) {
-            if (told.answering) {
-              answering = told.answering;
-              context.account.answered = told.answering;
-              firstMs = performance.now() - notes.arrivedAt;
-            }
-            if (told.finishReason !== undefined && trace?.sampled) finishReasons.push(told.finishReason);
-            if (told.whole) {
-              whole = told.whole;
-              context.account.whole = true;
-              // The attempt that answered is still open: its span is told how it ended.
-              if (trace?.sampled) trace.answered(answerAttributes(answering, finishReasons));
-            }
-          }
-          content?.add(event);
-          yield event;
-        }
-      } catch (cause) {
-        failure = GatewayError.from(cause);
-        throw failure;
-      } finally {
-        for (let end = context.ends.pop(); end; end = context.ends.pop()) end();
-        const { account } = context;
-        notes.cache ??= account.cache?.status;
-        const free = account.free === true;
-        const reason = failure?.reason ?? (whole ? undefined : 'cancelled');
-        if (free) notes.savedUsd ??= whole?.cost?.totalUsd;
-        const call: EndedCall = {
-          operation: operation.name,
-          context,
-          asked: request.model,
-          user: operation.userOf(request),
-          provider: answering?.provider ?? failure?.provider,
-          model: answering?.model,
-          outcome: outcomeOf(reason),
-          reason,
-          failure,
-          usage: whole?.usage,
-          costUsd: free && whole ? 0 : whole?.cost?.totalUsd,
-          free,
-          shared: (free && notes.cache !== 'hit') || isInherited(notes),
-          firstMs,
-          durationMs: performance.now() - notes.arrivedAt,
-          attempts: failure?.attempts ?? (free ? [] : (whole?.attempts ?? notes.attempts.map(({ log }) => log))),
-          notes,
-          content: content?.kept(),
-        };
-        if (trace?.sampled) trace.finished(callAttributes(call), call.outcome === 'error' ? reason : undefined);
-        for (const sink of sinks) sink(call);
+  async function* asItComes(call: OpenCall<Request, Event>, events: () => AsyncIterable<Event>): AsyncGenerator<Event> {
+    try {
+      for await (const event of events()) {
+        call.see(event);
+        yield event;
       }
+    } catch (cause) {
+      throw call.failed(cause);
+    } finally {
+      call.end(sinks);
+    }
+  }
+
+  function atOnce(
+    call: OpenCall<Request, Event>,
+    events: () => AsyncIterable<Event>,
+  ): readonly Event[] | Promise<readonly Event[]> {
+    const whole = (all: readonly Event[]): readonly Event[] => {
+      for (const event of all) call.see(event);
+      call.end(sinks);
+      return all;
     };
+    const fail = (cause: unknown): never => {
+      const failure = call.failed(cause);
+      call.end(sinks);
+      throw failure;
+    };
+    try {
+      const gathered = gather(events());
+      return gathered instanceof Promise ? gathered.then(whole, fail) : whole(gathered);
+    } catch (cause) {
+      return Promise.reject(cause).catch(fail);
+    }
+  }
+
+  return (next) => (request, outer) => {
+    const notes = outer.notes ?? new CallNotes(performance.now());
+    const context = outer.notes ? outer : { ...outer, notes };
+    const call = new OpenCall(operation, request, context, notes);
+    counts.total++;
+    const events = () => next(request, context);
+    return isAtOnce(context) ? new AtOnce(atOnce(call, events)) : asItComes(call, events);
+  };
+}
+
+/** A call that is being carried out, as far as its events tell of it. */
+class OpenCall<Request extends { readonly model: string }, Event> {
+  readonly #operation: Observed<Request, Event>;
+  readonly #request: Request;
+  readonly #context: CallContext;
+  readonly #notes: CallNotes;
+  readonly #content: KeptContent<Event> | undefined;
+  readonly #finishReasons: string[] = [];
+  #firstMs: number | undefined;
+  #answering: Answering | undefined;
+  #whole: Whole | undefined;
+  #failure: GatewayError | undefined;
+
+  constructor(operation: Observed<Request, Event>, request: Request, context: CallContext, notes: CallNotes) {
+    this.#operation = operation;
+    this.#request = request;
+    this.#context = context;
+    this.#notes = notes;
+    this.#content = operation.content?.(request);
+    const { trace } = notes;
+    if (trace?.sampled) trace.describe(operation.name, requestAttributes(operation, request, context));
+  }
+
+  see(event: Event): void {
+    const told = this.#operation.tell(event);
+    if (told !== undefined) this.#learn(told);
+    this.#content?.add(event);
+  }
+
+  #learn({ answering, finishReason, whole }: Telling): void {
+    const { account } = this.#context;
+    const { trace, arrivedAt } = this.#notes;
+    if (answering) {
+      this.#answering = answering;
+      account.answered = answering;
+      this.#firstMs = performance.now() - arrivedAt;
+    }
+    if (finishReason !== undefined && trace?.sampled) this.#finishReasons.push(finishReason);
+    if (whole) {
+      this.#whole = whole;
+      account.whole = true;
+      // The attempt that answered is still open: its span is told how it ended.
+      if (trace?.sampled) trace.answered(answerAttributes(this.#answering, this.#finishReasons));
+    }
+  }
+
+  /** It has failed; gives what shall be thrown. */
+  failed(cause: unknown): GatewayError {
+    this.#failure = GatewayError.from(cause);
+    return this.#failure;
+  }
+
+  /** It is over: do what has to be done then, and tell `sinks`. */
+  end(sinks: readonly CallSink[]): void {
+    const { ends, account } = this.#context;
+    const notes = this.#notes;
+    const whole = this.#whole;
+    const failure = this.#failure;
+    for (let end = ends.pop(); end; end = ends.pop()) end();
+    notes.cache ??= account.cache?.status;
+    const free = account.free === true;
+    const reason = failure?.reason ?? (whole ? undefined : 'cancelled');
+    if (free) notes.savedUsd ??= whole?.cost?.totalUsd;
+    const call: EndedCall = {
+      operation: this.#operation.name,
+      context: this.#context,
+      asked: this.#request.model,
+      user: this.#operation.userOf(this.#request),
+      provider: this.#answering?.provider ?? failure?.provider,
+      model: this.#answering?.model,
+      outcome: outcomeOf(reason),
+      reason,
+      failure,
+      usage: whole?.usage,
+      costUsd: free && whole ? 0 : whole?.cost?.totalUsd,
+      free,
+      shared: (free && notes.cache !== 'hit') || isInherited(notes),
+      firstMs: this.#firstMs,
+      durationMs: performance.now() - notes.arrivedAt,
+      attempts: failure?.attempts ?? (free ? [] : (whole?.attempts ?? notes.attempts.map(({ log }) => log))),
+      notes,
+      content: this.#content?.kept(),
+    };
+    const { trace } = notes;
+    if (trace?.sampled) trace.finished(callAttributes(call), call.outcome === 'error' ? reason : undefined);
+    for (const sink of sinks) sink(call);
+  }
 }
 
 /** Whether the answer was begun for a call that has left since. */

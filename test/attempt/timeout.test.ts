@@ -20,7 +20,8 @@ function start(steps: readonly Step[], streaming = true) {
   const context = contextOf({ streaming });
   const seat = guardsFor().of('one', 'm').enter(streaming, limits);
   if (!(seat instanceof Seat)) throw new Error(seat.words);
-  return attempt(completions, target, requestOf(), context, seat, log);
+  const capMs = Number.POSITIVE_INFINITY;
+  return attempt({ operation: completions, target, request: requestOf(), context, seat, log, capMs });
 }
 
 /** The failure of an attempt after so much time, in which nothing else happens. */

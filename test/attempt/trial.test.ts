@@ -60,8 +60,7 @@ function begin(steps: readonly Step[], { buffered = false, cancellable = false }
     active: () => observations.of('one').active,
     async rest() {
       const events: CompletionEvent[] = [];
-      for (let next = await trial.iterator.next(); !next.done; next = await trial.iterator.next())
-        events.push(next.value);
+      for await (const event of trial.rest ?? []) events.push(event);
       return events;
     },
   };

@@ -21,7 +21,7 @@ function says(value: string, role: Role = Role.USER) {
   return { role, parts: [{ kind: { case: 'text' as const, value } }] };
 }
 
-function ask(fields: Fields): Promise<Completion> {
+async function ask(fields: Fields): Promise<Completion> {
   return collect(demo.complete(create(CompletionRequestSchema, { messages: [says('hi')], ...fields }), callOf()));
 }
 

@@ -36,7 +36,7 @@ export function callOf(fields: Partial<ProviderCall> = {}): ProviderCall {
 }
 
 /** What a provider answers, as one message. */
-export function answerOf(
+export async function answerOf(
   provider: Provider,
   request = question(),
   call: Partial<ProviderCall> = {},

@@ -53,7 +53,8 @@ async function carryOut(
     return streamAnswer(exchange, call, events, door.frameWriter(chat, exchange), options);
   }
   exchange.whenLeft(() => call.leave());
-  const completion = await collect(events);
+  const collected = collect(events);
+  const completion = collected instanceof Promise ? await collected : collected;
   exchange.answer(200, door.answer(completion, chat, exchange), {
     ...answeringHeaders(completion, chat.nameOf),
     ...accountHeaders(call.context.account),

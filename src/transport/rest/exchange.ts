@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Account } from '../../completion.ts';
+import { atEndOfTurn } from '../../end-of-turn.ts';
 import type { DoorRequest } from '../../telemetry/door-requests.ts';
 import { requestIdOf } from '../call.ts';
 import { limitHeaders } from '../limit-headers.ts';
@@ -118,7 +119,7 @@ export class Exchange {
     return more ? Object.assign(headers, more) : headers;
   }
 
-  /** Answer with a text, JSON unless `more` says otherwise, head and body in one write. */
+  /** Answer with a text, JSON unless `more` says otherwise, head and body in one write at the end of this turn. */
   answer(status: number, body: string, more?: Headers): void {
     const { request, response } = this;
     if (this.left) return;
@@ -129,9 +130,12 @@ export class Exchange {
       headers['content-length'] = size;
     }
     response.writeHead(status, headers);
-    if (request.method === 'HEAD' || status === 204) response.end();
-    else response.end(body, encodingOf(body, size));
-    this.cutIfUnread();
+    const hasBody = request.method !== 'HEAD' && status !== 204;
+    atEndOfTurn(() => {
+      if (hasBody) response.end(body, encodingOf(body, size));
+      else response.end();
+      this.cutIfUnread();
+    });
   }
 
   /** Cut a caller who leaves the end of the answer unread for the allowed time. */

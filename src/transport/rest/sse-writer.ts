@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { atEndOfTurn } from '../../end-of-turn.ts';
 import { encodingOf, type Headers } from './exchange.ts';
 
 /** Frames that come within one turn of the event loop are joined up to this size. */
@@ -15,7 +16,7 @@ export const eventStreamHeaders: Headers = {
  * Writes server-sent events, and tells when the reader does not keep up.
  *
  * `joining`: frames written in one turn go out as one piece. A burst of chunks from upstream then costs one write instead of
- * dozens; nothing is held for longer, as `nextTick` runs once the frames that are there have been written.
+ * dozens.
  */
 export class SseWriter {
   readonly #response: ServerResponse;
@@ -48,7 +49,7 @@ export class SseWriter {
     if (this.#waiting.length >= JOIN_LIMIT) this.#flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
-      process.nextTick(this.#flush);
+      atEndOfTurn(this.#flush);
     }
   }
 
