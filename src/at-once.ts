@@ -20,17 +20,6 @@ export class AtOnce<Event> implements AsyncIterable<Event, undefined> {
   }
 }
 
-/** How the answer of a call is read, as its context tells. */
-interface Reading {
-  readonly streaming: boolean;
-  readonly notes?: { readonly trace: { readonly sampled: boolean } | undefined };
-}
-
-/** Whether the answer of a call is brought together. Where it is traced its spans are told of events as they come. */
-export function isAtOnce({ streaming, notes }: Reading): boolean {
-  return !streaming && !notes?.trace?.sampled;
-}
-
 /** All events of an answer, to its end. Throws, or rejects, where it fails. */
 export function gather<Event>(events: AsyncIterable<Event>): readonly Event[] | Promise<readonly Event[]> {
   if (events instanceof AtOnce) return events.events;

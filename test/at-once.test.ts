@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { AtOnce, gather, isAtOnce } from '../src/at-once.ts';
+import { AtOnce, gather } from '../src/at-once.ts';
 import { Later } from '../src/later.ts';
 
 async function* oneByOne(...events: (number | Error)[]) {
@@ -48,12 +48,5 @@ describe('events that are brought together', () => {
     await expect(gather(unread)).rejects.toThrow('lost');
     await expect(gather(oneByOne(1, new Error('cut')))).rejects.toThrow('cut');
     await expect(gather(new Later<number>(Promise.reject(new Error('refused'))))).rejects.toThrow('refused');
-  });
-
-  it('are those of calls that nobody reads as they come, and nobody traces', () => {
-    expect(isAtOnce({ streaming: false })).toBe(true);
-    expect(isAtOnce({ streaming: true })).toBe(false);
-    expect(isAtOnce({ streaming: false, notes: { trace: { sampled: false } } })).toBe(true);
-    expect(isAtOnce({ streaming: false, notes: { trace: { sampled: true } } })).toBe(false);
   });
 });

@@ -1,13 +1,13 @@
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { AtOnce, isAtOnce } from '../at-once.ts';
+import { AtOnce } from '../at-once.ts';
 import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
+import { newId } from '../new-id.ts';
 import { costOf, type Target } from '../providers/target.ts';
 import { pause, unlessStopped } from '../stop.ts';
 import { timestampOf } from '../time.ts';
 import { Course, type RetryPolicy } from './course.ts';
 import { failureOf, type Refused, reasonOf } from './failure.ts';
-import { newId } from './new-id.ts';
 import type { Operation } from './operation.ts';
 import { race } from './race.ts';
 import type { RetryBudget } from './retry-budget.ts';
@@ -78,7 +78,7 @@ export function firstToCommit<Request, Event>(
     return trial.held;
   }
 
-  return (request, context) => (isAtOnce(context) ? new AtOnce(atOnce(request, context)) : asItComes(request, context));
+  return (request, context) => (context.streaming ? asItComes(request, context) : new AtOnce(atOnce(request, context)));
 }
 
 /** One call on its way over its targets. */

@@ -1,5 +1,4 @@
 import type { Attempt } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { isAtOnce } from '../at-once.ts';
 import type { CallContext } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Target } from '../providers/target.ts';
@@ -52,8 +51,8 @@ export class Trial<Request, Event> {
     this.#stop = cancellable ? new Stop() : undefined;
     const ownContext = this.#stop ? { ...context, signal: this.#follow(context, this.#stop) } : context;
     const own = { operation, target, request, context: ownContext, seat, log, capMs };
-    if (isAtOnce(context)) this.#atOnce = attemptAtOnce(own);
-    else this.rest = attempt(own);
+    if (context.streaming) this.rest = attempt(own);
+    else this.#atOnce = attemptAtOnce(own);
   }
 
   /** Read up to the commit. Throws what the attempt throws; then nothing of it has been told. */

@@ -6,7 +6,7 @@ import {
   type CompletionRequest,
   type Cost,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { AtOnce, isAtOnce } from '../at-once.ts';
+import { AtOnce } from '../at-once.ts';
 import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
 import { Later } from '../later.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
@@ -158,7 +158,7 @@ class CachedCall {
     account.cache = { status: 'hit', ageMs: found.ageMs, key: this.#key };
     account.free = true;
     const events = replay(this.#own(completion));
-    if (!isAtOnce(this.#context)) return new Told(events, signal);
+    if (this.#context.streaming) return new Told(events, signal);
     signal.throwIfAborted();
     return new AtOnce([...events]);
   }

@@ -5,6 +5,8 @@ import type { Environment } from './interpolate.ts';
 export interface TelemetryOfEnvironment {
   /** Whether somebody is named who takes traces. */
   readonly traces: boolean;
+  /** Which of them are kept, in the words of the standard; undefined: by default. */
+  readonly sampler?: { readonly name: string; readonly argument: string };
   /** Where Prometheus may come beside the gateway's own port; undefined: nowhere. */
   readonly prometheus?: { readonly host?: string; readonly port: number };
 }
@@ -12,8 +14,8 @@ export interface TelemetryOfEnvironment {
 const PROMETHEUS_PORT = 9464;
 
 /**
- * Read OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_METRICS_EXPORTER,
- * OTEL_EXPORTER_PROMETHEUS_HOST and OTEL_EXPORTER_PROMETHEUS_PORT.
+ * Read OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_TRACES_SAMPLER,
+ * OTEL_TRACES_SAMPLER_ARG, OTEL_METRICS_EXPORTER, OTEL_EXPORTER_PROMETHEUS_HOST and OTEL_EXPORTER_PROMETHEUS_PORT.
  *
  * Without an exporter and an endpoint nothing is traced, though the standard has an endpoint of its own for then.
  *
@@ -27,7 +29,8 @@ export function readTelemetry(environment: Environment, findings: Findings): Tel
   );
   const traces = exporters.length > 0 ? !exporters.includes('none') : hasEndpoint;
   const prometheus = readPrometheus(environment, findings);
-  return { traces, ...(prometheus && { prometheus }) };
+  const { OTEL_TRACES_SAMPLER: name, OTEL_TRACES_SAMPLER_ARG: argument = '' } = environment;
+  return { traces, ...(traces && name && { sampler: { name, argument } }), ...(prometheus && { prometheus }) };
 }
 
 function readPrometheus(environment: Environment, findings: Findings): TelemetryOfEnvironment['prometheus'] {

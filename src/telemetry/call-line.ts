@@ -2,7 +2,7 @@ import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
-import { type EndedCall, phasesOf } from './ended-call.ts';
+import { type EndedCall, phaseNames, phasesOf } from './ended-call.ts';
 
 /**
  * What the log tells of a call. Nothing else about a call is ever logged: no header, no key, no address, and neither prompt nor
@@ -136,8 +136,10 @@ function usageLine(usage: Usage | undefined): UsageLine | undefined {
 /** Those of a hundredth of a millisecond or more. */
 function phases(call: EndedCall): Record<string, number> {
   const told: Record<string, number> = {};
-  for (const [name, ms] of Object.entries(phasesOf(call))) {
-    if (ms >= 0.01) told[name === 'firstToken' ? 'first_token' : name] = Math.round(ms * 100) / 100;
+  const split = phasesOf(call);
+  for (const [phase, name] of phaseNames) {
+    const ms = split[phase];
+    if (ms >= 0.01) told[name] = Math.round(ms * 100) / 100;
   }
   return told;
 }

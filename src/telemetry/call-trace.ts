@@ -35,7 +35,7 @@ export interface CallTrace {
   /** The response cache was asked. */
   cached(result: string, fromAt: number, toAt: number): void;
   attempt(log: Attempt): AttemptTrace;
-  /** Who answers is done; told while the attempt is still open. */
+  /** What was answered; told once the attempt that did so is over, and before `finished`. */
   answered(attributes: SpanAttributes): void;
   /** How the call ended; `fault` is the reason where the gateway or a provider is to blame. */
   finished(attributes: SpanAttributes, fault: string | undefined): void;
@@ -74,7 +74,8 @@ export interface RequestTracer {
 /** A request at a door, as far as its span tells of it from the start. */
 export interface TracedRequest {
   readonly name: string;
-  readonly attributes: SpanAttributes;
+  /** Asked only where the span is kept. */
+  readonly attributes: () => SpanAttributes;
   /** Reads a header by its lower-case name. */
   readonly header: (name: string) => string | null | undefined;
 }

@@ -71,7 +71,7 @@ export class DoorRequests {
 
   /** A call of an rpc has arrived. */
   rpc({ system, method, arrivedAt, traced, header }: RpcArrival): DoorRequest {
-    const attributes = { 'rpc.system.name': system, 'rpc.method': method };
+    const attributes = () => ({ 'rpc.system.name': system, 'rpc.method': method });
     const trace = traced ? this.#tracer?.begin({ name: method, attributes, header }) : undefined;
     const durations = this.#counts() ? this.#metrics.histogram('rpcDuration') : undefined;
     return {
@@ -112,14 +112,14 @@ function httpSpan({ method: original, scheme, path, route, header }: HttpArrival
   const name = method === '_OTHER' ? 'HTTP' : method;
   return {
     name: route === undefined ? name : `${name} ${route}`,
-    attributes: {
+    attributes: () => ({
       'http.request.method': method,
       ...(method === '_OTHER' && { 'http.request.method_original': original }),
       'url.path': path,
       'url.scheme': scheme,
       ...(route !== undefined && { 'http.route': route }),
       'user_agent.original': header('user-agent') ?? undefined,
-    },
+    }),
     header,
   };
 }

@@ -72,6 +72,20 @@ export interface Phases {
   readonly overhead: number;
 }
 
+/** Each phase, with its name in the log and in metrics. */
+export const phaseNames: readonly (readonly [phase: keyof Phases, name: string])[] = [
+  ['auth', 'auth'],
+  ['read', 'read'],
+  ['queue', 'queue'],
+  ['route', 'route'],
+  ['cache', 'cache'],
+  ['retry', 'retry'],
+  ['connect', 'connect'],
+  ['firstToken', 'first_token'],
+  ['stream', 'stream'],
+  ['overhead', 'overhead'],
+];
+
 /** Split the time of a call that was answered. Where somebody else's answer was shared, its provider was waited for all the same. */
 export function phasesOf(call: EndedCall): Phases {
   const { notes, durationMs, firstMs = durationMs } = call;

@@ -1,5 +1,5 @@
 import type { Attempt, Cost, Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { AtOnce, gather, isAtOnce } from '../at-once.ts';
+import { AtOnce, gather } from '../at-once.ts';
 import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { CallNotes } from './call-notes.ts';
@@ -98,7 +98,7 @@ export function observe<Request extends { readonly model: string }, Event>(
     const call = new OpenCall(operation, request, context, notes);
     counts.total++;
     const events = () => next(request, context);
-    return isAtOnce(context) ? new AtOnce(atOnce(call, events)) : asItComes(call, events);
+    return context.streaming ? asItComes(call, events) : new AtOnce(atOnce(call, events));
   };
 }
 
@@ -143,8 +143,6 @@ class OpenCall<Request extends { readonly model: string }, Event> {
     if (whole) {
       this.#whole = whole;
       account.whole = true;
-      // The attempt that answered is still open: its span is told how it ended.
-      if (trace?.sampled) trace.answered(answerAttributes(this.#answering, this.#finishReasons));
     }
   }
 
@@ -186,6 +184,7 @@ class OpenCall<Request extends { readonly model: string }, Event> {
       content: this.#content?.kept(),
     };
     const { trace } = notes;
+    if (trace?.sampled && whole) trace.answered(answerAttributes(this.#answering, this.#finishReasons));
     if (trace?.sampled) trace.finished(callAttributes(call), call.outcome === 'error' ? reason : undefined);
     for (const sink of sinks) sink(call);
   }

@@ -1,7 +1,7 @@
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { AttemptNotes, CallNotes } from './call-notes.ts';
-import { type CallSink, type EndedCall, outcomeOfAttempt, phasesOf } from './ended-call.ts';
+import { type CallSink, type EndedCall, outcomeOfAttempt, phaseNames, phasesOf } from './ended-call.ts';
 import type { Metrics } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
 import type { Windows } from './windows.ts';
@@ -79,8 +79,9 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
 
   function splitTime(call: EndedCall): void {
     const split = phasesOf(call);
-    for (const [name, ms] of Object.entries(split)) {
-      if (ms > 0) phases.at(name === 'firstToken' ? 'first_token' : name).record(ms / 1000);
+    for (const [phase, name] of phaseNames) {
+      const ms = split[phase];
+      if (ms > 0) phases.at(name).record(ms / 1000);
     }
     const { auth, read, route, cache } = split;
     overhead.at(call.context.door).record((auth + read + route + cache + split.overhead) / 1000);

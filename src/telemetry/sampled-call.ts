@@ -46,7 +46,8 @@ export class SampledCall implements ServerTrace {
   readonly #making: Making;
   readonly #span: Span;
   readonly #within: Context;
-  readonly #open = new Set<Span>();
+  /** The attempt that has answered, until it is told what: then it ends, as of when it did. */
+  #answering: { readonly span: Span; readonly endedAt: number } | undefined;
   #operation = 'chat';
   #request: SpanAttributes = {};
   #attempts = 0;
@@ -113,15 +114,19 @@ export class SampledCall implements ServerTrace {
       },
       this.#within,
     );
-    this.#open.add(span);
-    return new SampledAttempt(this.#making, target, span, () => this.#open.delete(span));
+    return new SampledAttempt(this.#making, target, span, (endedAt, hasAnswered) => {
+      if (hasAnswered && this.#calling) this.#answering = { span, endedAt };
+      else span.end(endedAt);
+    });
   }
 
   answered(attributes: SpanAttributes): void {
-    for (const span of this.#open) span.setAttributes(given(attributes));
+    this.#answering?.span.setAttributes(given(attributes));
   }
 
   finished(attributes: SpanAttributes, fault: string | undefined): void {
+    this.#answering?.span.end(this.#answering.endedAt);
+    this.#answering = undefined;
     this.#span.setAttributes(given(attributes));
     this.#calling = false;
     fail(this.#span, fault);
@@ -148,9 +153,9 @@ class SampledAttempt implements AttemptTrace {
   readonly #making: Making;
   readonly #target: TargetLabels;
   readonly #span: Span;
-  readonly #ended: () => void;
+  readonly #ended: (at: number, hasAnswered: boolean) => void;
 
-  constructor(making: Making, target: TargetLabels, span: Span, ended: () => void) {
+  constructor(making: Making, target: TargetLabels, span: Span, ended: (at: number, hasAnswered: boolean) => void) {
     this.#making = making;
     this.#target = target;
     this.#span = span;
@@ -193,8 +198,7 @@ class SampledAttempt implements AttemptTrace {
     );
     if (outcome === AttemptOutcome.CANCELLED) leave(this.#span);
     else fail(this.#span, reason || undefined);
-    this.#span.end(nowIn(this.#making));
-    this.#ended();
+    this.#ended(nowIn(this.#making), outcome === AttemptOutcome.SUCCEEDED);
   }
 }
 

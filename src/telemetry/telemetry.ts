@@ -8,6 +8,7 @@ import { Metrics } from './metrics.ts';
 import { ProcessStanding } from './process-standing.ts';
 import { RecentCalls } from './recent-calls.ts';
 import { recordCalls } from './record-call.ts';
+import type { SamplerChoice } from './sampler.ts';
 import type { SnapshotSources } from './snapshot.ts';
 import { TargetNames } from './target-names.ts';
 import type { Tracing } from './tracing.ts';
@@ -21,6 +22,8 @@ export interface TelemetryOptions {
   readonly settings: () => TelemetrySettings | undefined;
   /** Whether somebody takes traces. */
   readonly traces: boolean;
+  /** Which of them are kept. */
+  readonly sampler?: SamplerChoice;
   /** Where Prometheus may come beside the gateway's own port; undefined: nowhere. */
   readonly prometheus?: { readonly host?: string; readonly port: number } | undefined;
 }
@@ -82,9 +85,11 @@ function onlyIf(counts: () => boolean, sink: CallSink): CallSink {
   };
 }
 
-async function startTracing({ version, settings, log }: TelemetryOptions, names: TargetNames): Promise<Tracing> {
+async function startTracing(options: TelemetryOptions, names: TargetNames): Promise<Tracing> {
+  const { version, settings, sampler, log } = options;
   const { Tracing } = await import('./tracing.ts');
-  return new Tracing({ version, names, trustsIncoming: () => settings()?.trustIncomingTrace ?? false, log });
+  const trustsIncoming = () => settings()?.trustIncomingTrace ?? false;
+  return new Tracing({ version, names, trustsIncoming, log, ...(sampler && { sampler }) });
 }
 
 /** Makes the exposition when it is asked for first. */

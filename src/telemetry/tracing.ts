@@ -17,9 +17,11 @@ import {
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { MetricReader, type ScopeMetrics } from '@opentelemetry/sdk-metrics';
 import { NodeSDK } from '@opentelemetry/sdk-node';
+import { type Sampler, SamplingDecision } from '@opentelemetry/sdk-trace';
 import type { Logger } from 'pino';
 import type { RequestTracer, ServerTrace, TracedRequest } from './call-trace.ts';
 import { SampledCall } from './sampled-call.ts';
+import { type SamplerChoice, samplerFrom, TraceIds } from './sampler.ts';
 import type { TargetNames } from './target-names.ts';
 import { readTraceParent, type TraceParent } from './trace-context.ts';
 import { UnsampledCall } from './unsampled-call.ts';
@@ -33,6 +35,8 @@ export interface TracingOptions {
   /** Whether the caller's trace is continued. If not, it is only linked to. */
   readonly trustsIncoming: () => boolean;
   readonly log: Logger;
+  /** Which traces are kept; undefined: by the SDK's default. */
+  readonly sampler?: SamplerChoice;
 }
 
 /** How long spans that are left may take to be sent, once the gateway ends. */
@@ -44,13 +48,16 @@ const COMPLAIN_EVERY_MS = 60_000;
 export class Tracing implements RequestTracer {
   readonly #sdk: NodeSDK;
   readonly #tracer: Tracer;
+  readonly #sampler: Sampler;
+  readonly #ids = new TraceIds();
   readonly #ownMetrics = new OwnMetrics();
   readonly #names: TargetNames;
   readonly #trustsIncoming: () => boolean;
 
-  constructor({ version, names, trustsIncoming, log }: TracingOptions) {
+  constructor({ version, names, trustsIncoming, log, sampler }: TracingOptions) {
     this.#names = names;
     this.#trustsIncoming = trustsIncoming;
+    this.#sampler = samplerFrom(sampler, log);
     this.#sdk = new NodeSDK({
       resource: defaultResource().merge(
         resourceFromAttributes({ 'service.name': 'llm-gateway', 'service.version': version }),
@@ -59,6 +66,8 @@ export class Tracing implements RequestTracer {
       metricReaders: [this.#ownMetrics],
       logRecordProcessors: [],
       instrumentations: [],
+      sampler: this.#sampler,
+      idGenerator: this.#ids,
       // W3C's headers are read and written by us.
       textMapPropagator: null,
     });
@@ -72,19 +81,22 @@ export class Tracing implements RequestTracer {
     const parent = caller && spanContextOf(caller);
     const continued = parent !== undefined && this.#trustsIncoming();
     const links: Link[] = parent && !continued ? [{ context: parent }] : [];
-    const startTime = Date.now();
-    const options = {
-      kind: SpanKind.SERVER,
-      startTime,
-      attributes: { ...attributes } as Record<string, string>,
-      links,
-    };
     const within = continued ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT;
+    const id = continued ? parent.traceId : this.#ids.generateTraceId();
+    const kind = SpanKind.SERVER;
+    const unsampled = () => {
+      const state = continued && caller ? caller.state : '';
+      return new UnsampledCall({ traceId: id, spanId: this.#ids.generateSpanId(), sampled: false, state }, this.#names);
+    };
+    const { decision } = this.#sampler.shouldSample(within, id, name, kind, {}, links);
+    if (decision === SamplingDecision.NOT_RECORD) return unsampled();
+    this.#ids.decided = id;
+    const startTime = Date.now();
+    const options = { kind, startTime, attributes: { ...attributes() } as Record<string, string>, links };
     const span = this.#tracer.startSpan(name, options, within);
-    if (span.isRecording()) return new SampledCall(this.#tracer, this.#names, span, startTime - performance.now());
-    const { traceId, spanId, traceState } = span.spanContext();
-    const at: TraceParent = { traceId, spanId, sampled: false, state: traceState?.serialize() ?? '' };
-    return new UnsampledCall(at, this.#names);
+    this.#ids.decided = undefined;
+    if (!span.isRecording()) return unsampled();
+    return new SampledCall(this.#tracer, this.#names, span, startTime - performance.now());
   }
 
   /** What the SDK counts of itself. */

@@ -18,6 +18,17 @@ describe('traces', () => {
   ])('with %j are sent: %s', (environment, traces) => {
     expect(telemetryOf(environment).traces).toBe(traces);
   });
+
+  it('are kept as the sampler says, where there are any', () => {
+    const sampler = { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.01' };
+    expect(telemetryOf({ ...endpoint, ...sampler }).sampler).toEqual({ name: 'traceidratio', argument: '0.01' });
+    expect(telemetryOf({ ...endpoint, OTEL_TRACES_SAMPLER: 'always_off' }).sampler).toEqual({
+      name: 'always_off',
+      argument: '',
+    });
+    expect(telemetryOf(sampler)).toEqual({ traces: false });
+    expect(telemetryOf(endpoint)).toEqual({ traces: true });
+  });
 });
 
 describe('a port for Prometheus', () => {

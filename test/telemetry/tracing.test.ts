@@ -28,8 +28,10 @@ afterEach(async () => {
 async function startTracing({
   variables = {},
   trustIncoming = true,
+  sampler = 'parentbased_always_on',
 }: {
   variables?: Record<string, string>;
+  sampler?: string;
   trustIncoming?: boolean;
 } = {}) {
   const receiver = await startOtlpReceiver();
@@ -38,17 +40,22 @@ async function startTracing({
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
     OTEL_BSP_SCHEDULE_DELAY: '10',
     OTEL_NODE_EXPERIMENTAL_SDK_METRICS: 'true',
-    OTEL_TRACES_SAMPLER: 'parentbased_always_on',
     ...variables,
   });
   const lines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => lines.push(line) });
-  const tracing = new Tracing({ version: '1', names, trustsIncoming: () => trustIncoming, log });
+  const tracing = new Tracing({
+    version: '1',
+    names,
+    trustsIncoming: () => trustIncoming,
+    log,
+    sampler: { name: sampler, argument: '' },
+  });
   running.push(tracing, receiver);
   const begin = (traceparent?: string) =>
     tracing.begin({
       name: 'POST /v1/chat/completions',
-      attributes: { 'http.route': '/v1/chat/completions' },
+      attributes: () => ({ 'http.route': '/v1/chat/completions' }),
       header: (name) => (name === 'traceparent' ? traceparent : undefined),
     });
   return { receiver, tracing, begin, lines };
@@ -104,9 +111,9 @@ describe('a trace', () => {
     second.sent();
     second.answered(200);
     second.content(second.beganAt + 40);
-    trace.answered({ 'gen_ai.response.finish_reasons': ['stop'] });
     Object.assign(second.log, { outcome: AttemptOutcome.SUCCEEDED, usage: usageOf(7, 3, { cachedPromptTokens: 2 }) });
     second.end(undefined);
+    trace.answered({ 'gen_ai.response.finish_reasons': ['stop'] });
     trace.finished({ 'gateway.outcome': 'ok' }, undefined);
     trace.end({ 'http.response.status_code': 200 }, undefined);
 
@@ -208,7 +215,7 @@ describe('a trace', () => {
   });
 
   it('of which nothing is kept leads on to providers, where they may know of it', async () => {
-    const { begin } = await startTracing({ variables: { OTEL_TRACES_SAMPLER: 'always_off' } });
+    const { begin } = await startTracing({ sampler: 'always_off' });
     const trace = begin(caller);
     expect(trace.sampled).toBe(false);
     const notes = new CallNotes(performance.now(), trace);
