@@ -271,6 +271,18 @@ describe('a call that comes again with its idempotency key', () => {
   });
 });
 
+describe('a call that failed for good and comes again with its idempotency key', () => {
+  it('is told that it failed before, at every door', async () => {
+    const { doors, upstream, other } = await started();
+    for (const each of [upstream, other]) each.script((exchange) => exchange.json({ error: { message: 'no' } }, 422));
+    for (const door of doors.all) {
+      const ask = () => door.ask({ model: 'both', headers: { 'idempotency-key': `key of ${door.name}` } });
+      const replayed = [await ask(), await ask()].map(({ headers }) => headers['idempotent-replayed']);
+      expect([door.name, ...replayed]).toEqual([door.name, undefined, 'true']);
+    }
+  });
+});
+
 async function until(holds: () => boolean): Promise<void> {
   const limit = performance.now() + 20_000;
   while (!holds()) {
