@@ -223,6 +223,7 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
     activeCalls: () => inFlight.count,
     connections: () => server.connections(),
     droppedLines,
+    reloads: () => reload.counts,
     shed,
   };
   const insight = telemetry.insight({
