@@ -582,9 +582,9 @@ function repeatLayers(
 ): Pick<PathParts, 'idempotency' | 'cache'> {
   const { counts, answers, outcomes, room, flights } = repeats;
   const policyOf = cachePolicies(config);
-  const useOf = ({ route, targets }: Resolved): CacheUse | undefined => {
+  const useOf = ({ route, targets, preferred, strategy, fallback }: Resolved): CacheUse | undefined => {
     const policy = policyOf(route);
-    return policy && { ...policy, targets };
+    return policy && { ...policy, targets, choice: `${strategy} ${fallback} ${preferred}` };
   };
   const cache: CacheOptions = {
     useFor(request, { principal }) {

@@ -27,6 +27,8 @@ export interface CachePolicy {
 export interface CacheUse extends CachePolicy {
   /** Where the call may go. */
   readonly targets: readonly KeyTarget[];
+  /** How one of them is chosen: who was told to be asked first, must not be answered by another one. */
+  readonly choice: string;
 }
 
 /** What the cache is made of. */
@@ -71,7 +73,7 @@ export function cached(options: CacheOptions): Layer {
         context.account.cache = { status: 'bypass' };
         return next(request, context);
       }
-      const key = cacheKey(request, use.shared ? '' : `caller ${context.principal.name}`, use.targets);
+      const key = cacheKey(request, use.shared ? '' : `caller ${context.principal.name}`, use.targets, use.choice);
       const call = new CachedCall(options, request, context, use, key, (own) => next(request, own));
       return wish.read ? call.read(wish.maxAgeMs) : call.refresh();
     };

@@ -76,7 +76,7 @@ export function cacheOver(
   });
   const room = new RecordingRoom(more.roomBytes);
   const targets = [{ provider: { name: 'groq' }, model: 'llama' }];
-  const use = more.use === 'off' ? undefined : { ttlMs: 60_000, shared: false, targets, ...more.use };
+  const use = more.use === 'off' ? undefined : { ttlMs: 60_000, shared: false, targets, choice: '', ...more.use };
   const asked: CompletionRequest[] = [];
   const layer = cached({
     useFor: () => (more.later ? Promise.resolve(use) : use),
