@@ -34,6 +34,7 @@ import { MemoryOutcomes } from './cache/memory-outcomes.ts';
 import { completionOutcomes, embeddingOutcomes } from './cache/outcome-form.ts';
 import type { OutcomeStore } from './cache/outcome-store.ts';
 import { purgeAnswers } from './cache/purge.ts';
+import { RecordingRoom } from './cache/recording.ts';
 import { RedisCache } from './cache/redis-cache.ts';
 import { RedisOutcomes } from './cache/redis-outcomes.ts';
 import { SingleFlight } from './cache/single-flight.ts';
@@ -173,6 +174,8 @@ interface Repeats {
   readonly outcomes: OutcomeStore;
   /** What is kept in this process, which has bounds. */
   readonly own: { readonly answers: MemoryCache; readonly outcomes: MemoryOutcomes };
+  /** Shared by all answers that are put together to be kept. */
+  readonly room: RecordingRoom;
   readonly flights: {
     readonly answers: SingleFlight<CompletionEvent>;
     readonly completions: SingleFlight<CompletionEvent>;
@@ -220,6 +223,7 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
     activeCalls: () => inFlight.count,
     connections: () => server.connections(),
     droppedLines,
+    reloads: () => reload.counts,
     shed,
   };
   const insight = telemetry.insight({
@@ -364,6 +368,7 @@ function repeatsOf(config: Config, { redis }: Stores): Repeats {
     outcomes: redis
       ? guardedOutcomes(new RedisOutcomes({ redis, keyPrefix, leaseMs: CLAIM_LEASE_MS }), own.outcomes)
       : own.outcomes,
+    room: new RecordingRoom(),
     flights: {
       answers: new SingleFlight(completions),
       completions: new SingleFlight(completions),
@@ -575,11 +580,11 @@ function repeatLayers(
   router: Router,
   { repeats, overload }: Lasting,
 ): Pick<PathParts, 'idempotency' | 'cache'> {
-  const { counts, answers, outcomes, flights } = repeats;
+  const { counts, answers, outcomes, room, flights } = repeats;
   const policyOf = cachePolicies(config);
-  const useOf = ({ route, targets }: Resolved): CacheUse | undefined => {
+  const useOf = ({ route, targets, preferred, strategy, fallback }: Resolved): CacheUse | undefined => {
     const policy = policyOf(route);
-    return policy && { ...policy, targets };
+    return policy && { ...policy, targets, choice: `${strategy} ${fallback} ${preferred}` };
   };
   const cache: CacheOptions = {
     useFor(request, { principal }) {
@@ -589,6 +594,7 @@ function repeatLayers(
     store: answers,
     flights: flights.answers,
     sizeOf: completions.sizeOf,
+    room,
     mayStore: () => overload.mayCache,
     counts,
     newId: () => completions.idPrefix + newId(),
@@ -602,7 +608,7 @@ function repeatLayers(
   };
   return {
     idempotency: {
-      completions: { ...common, flights: flights.completions, form: completionOutcomes(completions.sizeOf) },
+      completions: { ...common, flights: flights.completions, form: completionOutcomes(completions.sizeOf, room) },
       embeddings: { ...common, flights: flights.embeddings, form: embeddingOutcomes },
     },
     cache: cachesAnything(config) ? cache : undefined,

@@ -366,11 +366,25 @@ export function budgetedKeys(
       const permitted = targets.filter(({ asked, provider, model }) => {
         return models.length === 0 || isNamed(models, [asked, `${provider}/${model}`, model]);
       });
+      const spelled = models
+        .filter((pattern) => !routes.some(({ model }) => model === pattern))
+        .flatMap((pattern) => targetSpelledOut(pattern, defaults));
       return {
         name,
-        targets: permitted.map(({ provider, model }) => ({ provider, model, priced: isPriced(provider, model) })),
+        targets: [...permitted, ...spelled].map(({ provider, model }) => ({
+          provider,
+          model,
+          priced: isPriced(provider, model),
+        })),
       };
     });
+}
+
+/** The target that a pattern names itself, as `provider/model` without a wildcard. */
+function targetSpelledOut(pattern: string, providers: ReadonlyMap<string, string>) {
+  const [provider = '', ...rest] = pattern.split('/');
+  const isOne = rest.length > 0 && providers.has(provider) && !pattern.includes('*');
+  return isOne ? [{ provider, model: rest.join('/') }] : [];
 }
 
 function isNamed(patterns: readonly string[], names: readonly string[]): boolean {

@@ -25,6 +25,7 @@ import {
   startScriptedUpstream,
   usageChunk,
 } from './support/scripted-upstream.ts';
+import { readExposition, total } from './telemetry/read-exposition.ts';
 
 const sha256 = (key: string) => createHash('sha256').update(key).digest('hex');
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
@@ -269,6 +270,11 @@ describe('a reload', () => {
     const refused = await overRest('ops');
     expect([refused.status, (await refused.json()).details.violations[0].field]).toEqual([400, 'server.port']);
     expect(gateway.app.reload.counts).toEqual({ applied: 2, refused: 2 });
+    const headers = { ...bearer('ops'), accept: 'text/plain' };
+    const samples = readExposition(await (await fetch(`${gateway.url}/metrics`, { headers })).text());
+    const counted = (outcome: string) =>
+      total(samples, 'gateway_config_reloads_total', { gateway_config_outcome: outcome });
+    expect([counted('applied'), counted('refused')]).toEqual([2, 2]);
   });
 
   it('that fails half-way changes nothing, and the log says why', async () => {

@@ -21,9 +21,14 @@ export function refusalOf(taken: Taken & { admitted: false }, context: CallConte
 
 function whose({ subject, name }: Limit, { principal }: CallContext): string {
   if (subject === GLOBAL) return 'all callers together have';
-  if (subject.startsWith('address:')) return 'callers without a key from your address have';
   if (subject.startsWith('user:')) return 'this user has';
-  return name.includes(':user:') ? `this user of the key "${principal.name}" has` : `the key "${principal.name}" has`;
+  const isOfUser = name.includes(':user:');
+  if (subject.startsWith('address:')) {
+    return isOfUser
+      ? 'this user, without a key from your address, has'
+      : 'callers without a key from your address have';
+  }
+  return isOfUser ? `this user of the key "${principal.name}" has` : `the key "${principal.name}" has`;
 }
 
 function why(limit: Limit, remaining: number): string {

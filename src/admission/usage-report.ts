@@ -66,7 +66,8 @@ export function usageReports({ usage, limits, budgets, now }: UsageReportsOption
         spentUsd: (limit.capacity - remaining - reserved) / NANO,
         reservedUsd: reserved / NANO,
         period: durationOf(periodMs),
-        resetTime: timestampOf(now() + resetMs),
+        // Where a period ends is known to the millisecond; how long it is until then is told by a clock of the store's own.
+        resetTime: timestampOf(Math.round((now() + resetMs) / periodMs) * periodMs),
       };
     });
   }

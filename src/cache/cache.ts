@@ -13,7 +13,7 @@ import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
 import { cacheKey, type KeyTarget } from './key.ts';
-import { isKeepable, packForOthers, Recording, unpack } from './recording.ts';
+import { isKeepable, packForOthers, Recording, type RecordingRoom, unpack } from './recording.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { Told } from './told.ts';
 
@@ -28,6 +28,8 @@ export interface CachePolicy {
 export interface CacheUse extends CachePolicy {
   /** Where the call may go. */
   readonly targets: readonly KeyTarget[];
+  /** How one of them is chosen: who was told to be asked first, must not be answered by another one. */
+  readonly choice: string;
 }
 
 /** What the cache is made of. */
@@ -41,6 +43,8 @@ export interface CacheOptions {
   readonly flights: SingleFlight<CompletionEvent>;
   /** About how many bytes an event takes. */
   readonly sizeOf: (event: CompletionEvent) => number;
+  /** What answers share while they are put together to be stored. */
+  readonly room: RecordingRoom;
   /** Whether there is memory for more answers. */
   readonly mayStore: () => boolean;
   readonly counts: CacheCounts;
@@ -70,7 +74,7 @@ export function cached(options: CacheOptions): Layer {
         context.account.cache = { status: 'bypass' };
         return next(request, context);
       }
-      const key = cacheKey(request, use.shared ? '' : `caller ${context.principal.name}`, use.targets);
+      const key = cacheKey(request, use.shared ? '' : `caller ${context.principal.name}`, use.targets, use.choice);
       const call = new CachedCall(options, request, context, use, key, (own) => next(request, own));
       return wish.read ? call.read(wish.maxAgeMs) : call.refresh();
     };
@@ -210,12 +214,15 @@ class CachedCall {
   }
 
   #depart(status: 'miss' | 'bypass'): Events {
-    const { flights, sizeOf, mayStore } = this.#options;
+    const { flights, sizeOf, room, mayStore } = this.#options;
     this.#context.account.cache = { status, key: this.#key };
-    const recording = mayStore() ? new Recording(sizeOf) : undefined;
+    const recording = mayStore() ? new Recording(sizeOf, room) : undefined;
     const boarding = { context: this.#context, tell: (event: CompletionEvent) => event };
     return flights.begin(this.#flight, boarding, {
-      begin: this.#ask,
+      begin: (own) => {
+        own.ends.push(() => recording?.end());
+        return this.#ask(own);
+      },
       see: (event) => {
         const whole = recording?.add(event);
         return whole && this.#store(whole);

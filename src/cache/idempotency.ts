@@ -84,7 +84,7 @@ async function* carryOut<Request, Event>(
     return;
   }
   const { lease } = claim;
-  const record = form.recorder();
+  const recorder = form.recorder();
   const renewal = setInterval(() => lease.renew(), leaseMs / 3);
   let isSettled = false;
   const settle = (kind: number, outcome: Uint8Array) => {
@@ -93,7 +93,7 @@ async function* carryOut<Request, Event>(
   };
   try {
     for await (const event of next(request, context)) {
-      const whole = record(event);
+      const whole = recorder.add(event);
       if (whole) await settle(ANSWER, whole);
       yield event;
     }
@@ -103,6 +103,7 @@ async function* carryOut<Request, Event>(
     throw error;
   } finally {
     clearInterval(renewal);
+    recorder.end();
     if (!isSettled) lease.release();
   }
 }

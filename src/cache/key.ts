@@ -11,7 +11,7 @@ export interface KeyTarget {
 }
 
 /** Changes whenever the bytes below change their meaning: replicas of two versions may share a store. */
-const VERSION = '1';
+const VERSION = '2';
 
 /** Keys of OpenAI's extras that label a call or tune the provider's own cache: the answer does not depend on them. */
 const labels: ReadonlySet<string> = new Set([
@@ -38,12 +38,19 @@ const writeProjection = canonicalWriter(
 /**
  * The key of an answer: equal exactly where two requests of one scope may have the same answer. SHA-256, in hexadecimal.
  *
- * `scope` is whoever shares answers, and `targets` are those permitted after resolution, in any order. Everything of the request
- * counts but what is known not to matter, so that a field which the contract gets later is safe by default.
+ * `scope` is whoever shares answers, `targets` are those permitted after resolution, in any order, and `choice` is how one of them
+ * is chosen. Everything of the request counts but what is known not to matter, so that a field which the contract gets later is
+ * safe by default.
  */
-export function cacheKey(request: CompletionRequest, scope: string, targets: readonly KeyTarget[]): string {
+export function cacheKey(
+  request: CompletionRequest,
+  scope: string,
+  targets: readonly KeyTarget[],
+  choice = '',
+): string {
   const places = targets.map(({ provider, model }) => `${provider.name}\0${model}`).sort();
-  const preface = [VERSION, scope, String(places.length), ...places];
+  // Of one target there is no choice.
+  const preface = [VERSION, scope, String(places.length), ...places, places.length > 1 ? choice : ''];
   return hash('sha256', writeProjection(unlabelled(request), preface), 'hex');
 }
 

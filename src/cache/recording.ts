@@ -10,29 +10,78 @@ import { CompletionFold } from '../completion.ts';
 /** A longer answer is not kept: it would have to be held in memory while it comes. */
 const MOST_BYTES = 8 * 1024 * 1024;
 
+/** The most bytes of all answers that are being put together. */
+const ALL_BYTES = 32 * 1024 * 1024;
+
+/**
+ * The memory that recordings share.
+ *
+ * Without it 200 long answers that nobody reads would take 1.6 GB, since each is bound by what is worth keeping only.
+ */
+export class RecordingRoom {
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  constructor(maxBytes = ALL_BYTES) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** How many bytes are taken. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Take so many bytes more, if there are. */
+  take(bytes: number): boolean {
+    if (this.#bytes + bytes > this.#maxBytes) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.#bytes -= bytes;
+  }
+}
+
 /** Puts an answer together while it passes by. */
 export class Recording {
   readonly #sizeOf: (event: CompletionEvent) => number;
+  readonly #room: RecordingRoom;
   #fold: CompletionFold | undefined = new CompletionFold();
   #bytes = 0;
 
-  constructor(sizeOf: (event: CompletionEvent) => number) {
+  constructor(sizeOf: (event: CompletionEvent) => number, room: RecordingRoom) {
     this.#sizeOf = sizeOf;
+    this.#room = room;
   }
 
-  /** Take the next event. The last one gives the whole answer, unless it is too long or makes no sense. */
+  /** Take the next event. The last one gives the whole answer, unless it is too long, finds no room or makes no sense. */
   add(event: CompletionEvent): Completion | undefined {
     if (this.#fold === undefined) return undefined;
-    this.#bytes += this.#sizeOf(event);
+    if (!this.#grow(this.#sizeOf(event))) return void this.end();
     try {
       this.#fold.add(event);
-      if (event.event.case === 'finished') return this.#fold.result();
-      if (this.#bytes > MOST_BYTES) this.#fold = undefined;
+      if (event.event.case !== 'finished') return undefined;
+      const whole = this.#fold.result();
+      this.end();
+      return whole;
     } catch {
       // Whoever reads the answer whole folds it too, and says what is wrong.
-      this.#fold = undefined;
+      return void this.end();
     }
-    return undefined;
+  }
+
+  /** Let go of what was recorded: nothing more is to come. */
+  end(): void {
+    this.#fold = undefined;
+    this.#room.giveBack(this.#bytes);
+    this.#bytes = 0;
+  }
+
+  #grow(bytes: number): boolean {
+    if (this.#bytes + bytes > MOST_BYTES || !this.#room.take(bytes)) return false;
+    this.#bytes += bytes;
+    return true;
   }
 }
 

@@ -378,6 +378,14 @@ export const instruments = {
     boundaries: phaseSeconds,
     written: 'call',
   },
+  configReloads: {
+    kind: 'counter',
+    name: 'gateway.config.reloads',
+    unit: '{reload}',
+    description: 'Reloads of the configuration, by what came of them: applied or refused.',
+    labels: ['gateway.config.outcome'],
+    written: 'read',
+  },
   logDropped: {
     kind: 'counter',
     name: 'gateway.log.dropped',

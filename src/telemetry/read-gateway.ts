@@ -12,6 +12,8 @@ export interface GatewaySources {
   readonly activeCalls: () => number;
   readonly connections: () => number;
   readonly droppedLines: () => number;
+  /** How many reloads of the configuration there were since the start. */
+  readonly reloads: () => { readonly applied: number; readonly refused: number };
   readonly shed: ShedCounts;
 }
 
@@ -24,7 +26,7 @@ const levels: Readonly<Record<CircuitState, number>> = {
 
 /** Have the metrics read how the gateway and its providers do. */
 export function readGateway(metrics: Metrics, names: TargetNames, sources: GatewaySources): void {
-  const { providers, circuitsOf, activeCalls, connections, droppedLines, shed } = sources;
+  const { providers, circuitsOf, activeCalls, connections, droppedLines, reloads, shed } = sources;
   const ofProviders = (value: (provider: Provider) => number | undefined) => () =>
     providers().flatMap((provider): Reading[] => {
       const read = value(provider);
@@ -36,6 +38,10 @@ export function readGateway(metrics: Metrics, names: TargetNames, sources: Gatew
   metrics.read('shed', () => [
     [['in_flight'], shed.inFlight],
     [['overload'], shed.overload],
+  ]);
+  metrics.read('configReloads', () => [
+    [['applied'], reloads().applied],
+    [['refused'], reloads().refused],
   ]);
   metrics.read('logDropped', () => [[[], droppedLines()]]);
   metrics.read(

@@ -8,6 +8,12 @@ export function accountHeaders({ cache, repeated }: Account): Record<string, str
     if (cache.key !== undefined) headers['x-cache-key'] = cache.key;
     if (cache.ageMs !== undefined) headers.age = String(Math.floor(cache.ageMs / 1000));
   }
-  if (repeated) headers['idempotent-replayed'] = 'true';
-  return headers;
+  return repeated ? Object.assign(headers, replayed) : headers;
+}
+
+const replayed = { 'idempotent-replayed': 'true' };
+
+/** The same for a call that failed: it may have failed earlier, and what it failed with is no answer of the cache's. */
+export function failureHeaders(account: Account | undefined): Record<string, string> {
+  return account?.repeated ? replayed : {};
 }

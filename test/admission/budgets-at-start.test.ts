@@ -17,6 +17,7 @@ routes:
   - { model: fast, targets: [{ provider: local, model: known }, { provider: groq, model: openai/gpt-oss-20b }] }
   - { model: embed, targets: [{ provider: local, model: embedder }] }
   - { model: slow, targets: [{ provider: local }] }
+  - { model: local/alias, targets: [{ provider: local, model: known }] }
   - { model: "any-*", targets: [{ provider: local, model: "" }] }
 keys:
   - { name: ads-team, sha256: ${digest.replace('9', '8')} }
@@ -25,12 +26,22 @@ keys:
 }
 
 describe('a budget', () => {
-  it.each(['budget_usd: 5, models: [fast, embed]', 'budget_usd: 5, models: ["groq/*", local/known]', 'models: [slow]'])(
-    'can be kept with %s',
-    (key) => {
-      expect(() => checkBudgets(load(yaml(key)))).not.toThrow();
-    },
-  );
+  it.each([
+    'budget_usd: 5, models: [local/alias, elsewhere/unknown, "local/pri*d"]',
+    'budget_usd: 5, models: [fast, embed]',
+    'budget_usd: 5, models: ["groq/*", local/known]',
+    'models: [slow]',
+  ])('can be kept with %s', (key) => {
+    expect(() => checkBudgets(load(yaml(key)))).not.toThrow();
+  });
+
+  it('is refused at start for a target that the key names and no route has', () => {
+    expect(() => checkBudgets(load(yaml('budget_usd: 5, models: [fast, local/un/priced]')))).toThrowError(
+      expect.objectContaining({
+        problems: [{ path: 'keys[1].budget_usd', message: expect.stringContaining(' for local/un/priced, ') }],
+      }),
+    );
+  });
 
   it.each(['budget_usd: 5', 'budget_usd: 0, models: [slow]', 'budget_usd: 5, models: [local/unknown, fast]'])(
     'is refused at start where a price is unknown, with %s',

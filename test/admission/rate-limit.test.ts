@@ -216,6 +216,12 @@ describe('a limited call', () => {
       'callers without a key from your address have no call left of 10 at once and 1 a second',
     ],
     [
+      'the bucket of a user at an address',
+      { refusedBy: requests(1, { subject: 'address:10.0.0.1', name: 'requests:user:bob' }) },
+      'rate_limited',
+      'this user, without a key from your address, has no call left of 10 at once and 1 a second',
+    ],
+    [
       'everybody’s bucket',
       { refusedBy: requests(1, { subject: 'global' }) },
       'rate_limited',

@@ -1,3 +1,4 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
 import { usageReports } from '../../src/admission/usage-report.ts';
 import { MemoryLimits } from '../../src/store/memory.ts';
@@ -9,9 +10,9 @@ const NOW = Date.parse('2026-11-23T12:00:00Z');
 const HOUR_MS = 3_600_000;
 const everything = { fromDay: '', toDay: '', key: '', model: '' };
 
-function setUp() {
+function setUp({ storeIsAheadMs = 0 } = {}) {
   const usage = new MemoryUsage();
-  const limits = new MemoryLimits({ leaseMs: LEASE_MS, now: () => NOW });
+  const limits = new MemoryLimits({ leaseMs: LEASE_MS, now: () => NOW + storeIsAheadMs });
   const budgets = new Map([
     ['search-team', { usd: 50, periodMs: 24 * HOUR_MS }],
     ['ads-team', { usd: 0.5, periodMs: HOUR_MS }],
@@ -90,6 +91,16 @@ describe('a report of usage', () => {
     ]);
     expect(Number(budgets[0]?.resetTime?.seconds) * 1000).toBe(Date.parse('2026-11-24T00:00:00Z'));
   });
+
+  // Budgets were renewed at 23:59:59.999, on the day before.
+  it.each([0.2, -0.2, 1500, -1500])(
+    'tells when a period begins though the clock of the store is %d ms ahead',
+    async (ms) => {
+      const { budgets } = await setUp({ storeIsAheadMs: ms }).reports.getUsage({ ...everything, key: 'search-team' });
+      const times = budgets.map(({ resetTime }) => resetTime && timestampMs(resetTime));
+      expect(times).toEqual([Date.parse('2026-11-24T00:00:00Z')]);
+    },
+  );
 
   it.each([
     [{ fromDay: 'yesterday' }, 'from_day', 'must be a day such as 2026-11-23, not "yesterday"'],

@@ -11,6 +11,7 @@ import {
 import type { AnswerStore } from '../../src/cache/answer-store.ts';
 import { type CacheUse, cached } from '../../src/cache/cache.ts';
 import { MemoryCache } from '../../src/cache/memory-cache.ts';
+import { RecordingRoom } from '../../src/cache/recording.ts';
 import { SingleFlight } from '../../src/cache/single-flight.ts';
 import { type CallContext, choiceFinished, finished, started, textDelta, usage } from '../../src/completion.ts';
 import { CacheCounts } from '../../src/telemetry/cache-counts.ts';
@@ -57,7 +58,13 @@ export function answering(
 /** The cache over an upstream that answers as told, with everything at hand that tells what it did. */
 export function cacheOver(
   answer: (request: CompletionRequest, context: CallContext) => AsyncIterable<CompletionEvent>,
-  more: { store?: AnswerStore; use?: Partial<CacheUse> | 'off'; mayStore?: () => boolean; later?: boolean } = {},
+  more: {
+    store?: AnswerStore;
+    use?: Partial<CacheUse> | 'off';
+    mayStore?: () => boolean;
+    later?: boolean;
+    roomBytes?: number;
+  } = {},
 ) {
   let now = 0;
   let ids = 0;
@@ -67,14 +74,16 @@ export function cacheOver(
     isLast: ({ event }) => event.case === 'finished',
     sizeOf: () => 100,
   });
+  const room = new RecordingRoom(more.roomBytes);
   const targets = [{ provider: { name: 'groq' }, model: 'llama' }];
-  const use = more.use === 'off' ? undefined : { ttlMs: 60_000, shared: false, targets, ...more.use };
+  const use = more.use === 'off' ? undefined : { ttlMs: 60_000, shared: false, targets, choice: '', ...more.use };
   const asked: CompletionRequest[] = [];
   const layer = cached({
     useFor: () => (more.later ? Promise.resolve(use) : use),
     store,
     flights,
     sizeOf: () => 100,
+    room,
     mayStore: more.mayStore ?? (() => true),
     counts,
     newId: () => `chatcmpl-new-${++ids}`,
@@ -87,6 +96,7 @@ export function cacheOver(
     counts,
     store,
     flights,
+    room,
     /** The requests that went upstream. */
     asked,
     pass(ms: number) {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { equals } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Completion, CompletionSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { type Door, openDoors } from '../support/doors.ts';
+import { type Asked, type Door, openDoors } from '../support/doors.ts';
 import { type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
 import { chunk, type Exchange, saying, usageChunk, wholeAnswer } from '../support/scripted-upstream.ts';
 
@@ -123,6 +123,24 @@ describe('an answer from the cache', () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       expect(await ask('max-age=0')).toBe('MISS');
       expect(upstream.requests.length - before).toBe(5);
+    }
+  });
+
+  // Who named a provider was given the answer of another one, and shared its call.
+  it('is not that of another provider than the caller named, nor of another strategy', async () => {
+    const { doors, other } = await started();
+    other.script(saying('other'));
+    for (const door of doors.all) {
+      const ask = async (more: Pick<Asked, 'provider' | 'strategy'>) => {
+        const { headers } = await door.ask({ model: 'both', text: door.name, ...more });
+        return [headers['x-cache'], headers['x-selected-provider']];
+      };
+      const named = (['first', 'second', 'first', 'second'] as const).map((provider) => ask({ provider }));
+      const providers = (await Promise.all(named)).map(([, provider]) => provider);
+      expect([door.name, ...providers]).toEqual([door.name, 'first', 'second', 'first', 'second']);
+      expect(await ask({ provider: 'second' })).toEqual(['HIT', 'second']);
+      expect((await ask({ strategy: 'failover' }))[0]).toBe('MISS');
+      expect((await ask({ strategy: 'highest_quality' }))[0]).toBe('MISS');
     }
   });
 
@@ -267,6 +285,18 @@ describe('a call that comes again with its idempotency key', () => {
       const failures = [await ask(), await ask()].map(({ failure }) => [failure?.status, failure?.message]);
       expect(failures[1]).toEqual(failures[0]);
       expect(upstream.requests.length - before).toBe(calls);
+    }
+  });
+});
+
+describe('a call that failed for good and comes again with its idempotency key', () => {
+  it('is told that it failed before, at every door', async () => {
+    const { doors, upstream, other } = await started();
+    for (const each of [upstream, other]) each.script((exchange) => exchange.json({ error: { message: 'no' } }, 422));
+    for (const door of doors.all) {
+      const ask = () => door.ask({ model: 'both', headers: { 'idempotency-key': `key of ${door.name}` } });
+      const replayed = [await ask(), await ask()].map(({ headers }) => headers['idempotent-replayed']);
+      expect([door.name, ...replayed]).toEqual([door.name, undefined, 'true']);
     }
   });
 });

@@ -16,6 +16,7 @@ import { completionFingerprint, idempotencyName } from '../../src/cache/key.ts';
 import { MemoryOutcomes } from '../../src/cache/memory-outcomes.ts';
 import { completionOutcomes, embeddingOutcomes } from '../../src/cache/outcome-form.ts';
 import type { OutcomeStore } from '../../src/cache/outcome-store.ts';
+import { RecordingRoom } from '../../src/cache/recording.ts';
 import { RedisOutcomes } from '../../src/cache/redis-outcomes.ts';
 import { SingleFlight } from '../../src/cache/single-flight.ts';
 import { type CallContext, CompletionFold } from '../../src/completion.ts';
@@ -42,7 +43,8 @@ function replicaOver(
     sizeOf: () => 100,
   });
   const asked: CompletionRequest[] = [];
-  const form = completionOutcomes(() => 100);
+  const room = new RecordingRoom(1_000_000);
+  const form = completionOutcomes(() => 100, room);
   const layer = idempotent({ store, flights, form, ttlMs: 60_000, leaseMs, counts, random: () => 0.5 });
   const complete = layer((request, context) => {
     asked.push(request);
@@ -51,6 +53,7 @@ function replicaOver(
   return {
     counts,
     asked,
+    room,
     complete,
     async call(request: CompletionRequest, context: Partial<CallContext> = {}) {
       const own = contextOf({ account: { tries: 0 }, ...context });
@@ -190,7 +193,7 @@ describe('a call with an idempotency key', () => {
   });
 
   it('is carried out again when its caller left before the end', async () => {
-    const { complete, call, asked } = replicaOver(async function* (_, { signal }) {
+    const { complete, call, asked, room } = replicaOver(async function* (_, { signal }) {
       yield* answering(['hel']).slice(0, 2);
       if (asked.length === 1) await aborted(signal);
       yield* answering(['hel']).slice(2);
@@ -202,8 +205,9 @@ describe('a call with an idempotency key', () => {
     const waiting = expect(iterator.next()).rejects.toMatchObject({ reason: 'cancelled' });
     stop.abort(new GatewayError('cancelled', 'left'));
     await waiting;
+    await expect.poll(() => room.bytes).toBe(0);
     await call(keyed());
-    expect(asked.length).toBe(2);
+    expect([asked.length, room.bytes]).toEqual([2, 0]);
   });
 
   it('keeps an answer before its last event is passed on', async () => {

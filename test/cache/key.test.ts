@@ -94,6 +94,13 @@ describe('the cache key', () => {
     expect(cacheKey(requestOf(), 'search-team', [target('groq', 'llama'), target('gemini', 'pro')])).not.toBe(key);
   });
 
+  it('depends on how one of several targets is chosen', () => {
+    const keys = ['', 'first', 'second'].map((choice) => cacheKey(requestOf(), 'a', targets, choice));
+    expect(new Set(keys).size).toBe(3);
+    const [only] = targets.map((one) => cacheKey(requestOf(), 'a', [one]));
+    expect(cacheKey(requestOf(), 'a', targets.slice(0, 1), 'second')).toBe(only);
+  });
+
   it('cannot be made equal by moving words between scope, targets and texts', () => {
     const keys = [
       cacheKey(requestOf(), 'a', [target('b', 'c')]),

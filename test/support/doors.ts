@@ -163,7 +163,7 @@ function rpcUnary(name: string, client: CompletionClient): Door {
         if (!completion) throw new Error('an answer without a completion');
         return { told: readingOf(completion), failure: undefined, headers, completion };
       } catch (error) {
-        return { told: nothing(), failure: rpcFailure(error), headers };
+        return { told: nothing(), failure: rpcFailure(error), headers: { ...headers, ...metadataOf(error) } };
       }
     },
   };
@@ -191,10 +191,20 @@ function rpcStream(name: string, client: CompletionClient): Door {
         const completion = fold.result();
         return { told: readingOf(completion), failure: undefined, headers, events, completion };
       } catch (error) {
-        return { told: partial(events), failure: rpcFailure(error), headers, events };
+        return {
+          told: partial(events),
+          failure: rpcFailure(error),
+          headers: { ...headers, ...metadataOf(error) },
+          events,
+        };
       }
     },
   };
+}
+
+/** The headers and trailers of an answer that was an error: clients are told them with it only. */
+function metadataOf(error: unknown): Record<string, string> {
+  return Object.fromEntries(ConnectError.from(error).metadata);
 }
 
 function callOptions({ signal, timeoutMs, headers: sent }: Asked, headers: Record<string, string>) {

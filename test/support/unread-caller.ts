@@ -8,8 +8,8 @@ export type Leave = () => void;
 const chat = '/v1/chat/completions';
 const rpc = '/llmgateway.v1.CompletionService/StreamCompletion';
 
-function chatBody(model: string): string {
-  return JSON.stringify({ model, stream: true, messages: [{ role: 'user', content: 'hi' }] });
+function chatBody(model: string, text = 'hi'): string {
+  return JSON.stringify({ model, stream: true, messages: [{ role: 'user', content: text }] });
 }
 
 function rpcBody(model: string): Uint8Array {
@@ -17,10 +17,10 @@ function rpcBody(model: string): Uint8Array {
 }
 
 /** Call for a stream over HTTP/1.1 and never read it. */
-export function unreadHttp1(port: number, model: string): Leave {
+export function unreadHttp1(port: number, model: string, text?: string): Leave {
   const socket = connect(port, '127.0.0.1').pause();
   socket.on('error', () => {});
-  socket.write(httpPost(chat, chatBody(model)));
+  socket.write(httpPost(chat, chatBody(model, text)));
   return () => socket.destroy();
 }
 

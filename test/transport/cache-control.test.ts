@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
 import { CacheMode, CompletionRequestSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { accountHeaders } from '../../src/transport/account-headers.ts';
+import { accountHeaders, failureHeaders } from '../../src/transport/account-headers.ts';
 import { readCacheControl } from '../../src/transport/cache-control.ts';
 import { adoptOptionHeaders } from '../../src/transport/rpc/option-headers.ts';
 
@@ -66,4 +66,11 @@ describe('the headers of an answer', () => {
     ],
     [{ tries: 0, repeated: true }, { 'idempotent-replayed': 'true' }],
   ])('tell what is in %j', (account, headers) => expect(accountHeaders(account)).toEqual(headers));
+
+  it('tell of a failure only whether it is that of an earlier call', () => {
+    const cache = { status: 'hit' as const, key: 'a1', ageMs: 0 };
+    expect(failureHeaders({ tries: 0, cache, repeated: true })).toEqual({ 'idempotent-replayed': 'true' });
+    expect(failureHeaders({ tries: 0, cache })).toEqual({});
+    expect(failureHeaders(undefined)).toEqual({});
+  });
 });

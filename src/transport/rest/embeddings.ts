@@ -137,8 +137,19 @@ function embeddingJson({ index, values }: Embedding, base64: boolean): object {
   return { object: 'embedding', index, embedding: base64 ? toBase64(values) : values.map(rounded) };
 }
 
-/** Nine significant digits are enough to tell any two 32-bit floats apart; as doubles they would print seventeen. */
+/**
+ * Nine significant digits are enough to tell any two 32-bit floats apart; as doubles they would print seventeen.
+ *
+ * What is a 32-bit float already is told by the fewest that name it. Those kept for an idempotency key are: with nine digits the
+ * 0.1 of a first answer was replayed as 0.100000001.
+ */
 function rounded(value: number): number {
+  if (Math.fround(value) === value) {
+    for (const digits of [7, 8]) {
+      const short = Number(value.toPrecision(digits));
+      if (Math.fround(short) === value) return short;
+    }
+  }
   return Number(value.toPrecision(9));
 }
 

@@ -3,6 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Principal } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import type { HttpArrival } from '../../telemetry/door-requests.ts';
+import { failureHeaders } from '../account-headers.ts';
 import type { DoorDependencies } from '../call.ts';
 import { opsRoutes } from '../ops.ts';
 import { adminRoutes } from './admin.ts';
@@ -92,7 +93,10 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     if (exchange.left) return;
     if (exchange.response.headersSent) exchange.response.destroy();
     else
-      exchange.answer(error.row.httpStatus, errorBody(error, exchange.family, exchange.requestId), errorHeaders(error));
+      exchange.answer(error.row.httpStatus, errorBody(error, exchange.family, exchange.requestId), {
+        ...errorHeaders(error),
+        ...failureHeaders(exchange.account),
+      });
     exchange.discardBody();
   }
 }

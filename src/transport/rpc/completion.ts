@@ -7,7 +7,7 @@ import type {
   StreamCompletionResponse,
 } from '../../../gen/llmgateway/v1/completion_service_pb.ts';
 import { type CallContext, collect, triesIn } from '../../completion.ts';
-import { accountHeaders } from '../account-headers.ts';
+import { accountHeaders, failureHeaders } from '../account-headers.ts';
 import type { DoorDependencies } from '../call.ts';
 import { beginCall } from './arrival.ts';
 import { adoptOptionHeaders } from './option-headers.ts';
@@ -24,6 +24,9 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
         tellOrigin(context, completion, call.context);
         tellAttempts(context.responseHeader, completion);
         return wholeAnswer(completion);
+      } catch (cause) {
+        tellFailure(context, call.context);
+        throw cause;
       } finally {
         call.end();
       }
@@ -42,6 +45,9 @@ export function completionService(dependencies: DoorDependencies): ServiceImpl<t
           if (event.event.case === 'finished') tellAttempts(context.responseTrailer, event.event.value);
           yield { $typeName: 'llmgateway.v1.StreamCompletionResponse', event } satisfies StreamCompletionResponse;
         }
+      } catch (cause) {
+        tellFailure(context, call.context);
+        throw cause;
       } finally {
         call.end();
       }
@@ -58,6 +64,11 @@ export function tellOrigin(
   if (provider !== '') responseHeader.set('x-selected-provider', provider);
   if (droppedFields.length > 0) responseHeader.set('x-gateway-dropped-params', droppedFields.join(', '));
   for (const [name, value] of Object.entries(accountHeaders(account))) responseHeader.set(name, value);
+}
+
+/** Say of a call that failed whether an earlier one did; after the first event the headers are gone. */
+export function tellFailure({ responseHeader }: HandlerContext, { account }: CallContext): void {
+  for (const [name, value] of Object.entries(failureHeaders(account))) responseHeader.set(name, value);
 }
 
 /** Say how many targets were tried. */

@@ -8,7 +8,7 @@ import {
 import { GatewayError } from '../../errors.ts';
 import type { DoorDependencies } from '../call.ts';
 import { beginCall } from './arrival.ts';
-import { tellAttempts, tellOrigin } from './completion.ts';
+import { tellAttempts, tellFailure, tellOrigin } from './completion.ts';
 import { adoptOptionHeaders } from './option-headers.ts';
 
 /** Embeddings by rpc. */
@@ -24,6 +24,9 @@ export function embeddingService(dependencies: DoorDependencies): ServiceImpl<ty
           return { $typeName: 'llmgateway.v1.CreateEmbeddingsResponse', result } satisfies CreateEmbeddingsResponse;
         }
         throw new GatewayError('provider_protocol', 'the answer ended before it began');
+      } catch (cause) {
+        tellFailure(context, call.context);
+        throw cause;
       } finally {
         call.end();
       }

@@ -109,6 +109,16 @@ describe('POST /v1/embeddings', () => {
     expect(headers).toMatchObject({ 'x-selected-provider': 'groq', 'x-gateway-dropped-params': 'task' });
   });
 
+  it('answers with the same numbers when they come again as the 32-bit floats that were kept', async () => {
+    const kept = [...Float32Array.from([0.1, -1.5, 1e-9, 0.1234567, -0.0069292835])];
+    const again = (request: EmbeddingRequest) => {
+      const result = embed(request);
+      return { ...result, embeddings: [{ $typeName: 'llmgateway.v1.Embedding' as const, index: 0, values: kept }] };
+    };
+    const { json } = await send(await serve({ embed: again }), '/v1/embeddings', { body: { model: 'm', input: 'hi' } });
+    expect(json).toMatchObject({ data: [{ embedding: [0.1, -1.5, 1e-9, 0.1234567, -0.0069292835] }] });
+  });
+
   it("answers OpenAI's SDK in base64, which it asks for itself", async () => {
     const { url } = await serve({ embed });
     const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
