@@ -141,6 +141,16 @@ describe('the manifests', () => {
     });
   });
 
+  // Kustomize adds its labels to the selectors of services and deployments, but not to these. The budget meant no pod, and the
+  // policy kept the gateway from its Redis.
+  it('mean the pods of the gateway where they keep pods running, and where they keep callers out', () => {
+    const [{ pairs }] = parse(textOf('kubernetes/base/kustomization.yaml')).labels;
+    const budget = parse(textOf('kubernetes/base/pod-disruption-budget.yaml'));
+    const policy = parse(textOf('kubernetes/base/network-policy.yaml'));
+    expect(budget.spec.selector).toEqual({ matchLabels: pairs });
+    expect(policy.spec.podSelector).toEqual({ matchLabels: pairs });
+  });
+
   it('ask for health by HTTP and by gRPC, on ports that there are', () => {
     const ports = Object.fromEntries(
       container.ports.map((port: { name: string; containerPort: number }) => [port.name, port.containerPort]),
