@@ -186,6 +186,17 @@ describe('the compose file', () => {
     );
   });
 
+  // Those of GitHub Models were not, whatever the `.env` file said.
+  it('hands on what turns providers on, and their keys', () => {
+    const { environment } = services.gateway;
+    for (const name of ['GEMINI', 'GROQ', 'GITHUB_MODELS']) {
+      expect(environment[`ENABLE_${name}`]).toBe(`\${ENABLE_${name}:-false}`);
+    }
+    for (const name of ['GEMINI_API_KEY', 'GROQ_API_KEY', 'GITHUB_TOKEN']) {
+      expect(environment[name]).toBe(`\${${name}:-}`);
+    }
+  });
+
   it('opens no port to others', () => {
     const ports = Object.values<{ ports?: string[] }>(services).flatMap((service) => service.ports ?? []);
     expect(ports.filter((port) => !port.startsWith('127.0.0.1:'))).toEqual([]);
