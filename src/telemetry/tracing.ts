@@ -62,8 +62,9 @@ export class Tracing implements RequestTracer {
       // W3C's headers are read and written by us.
       textMapPropagator: null,
     });
-    this.#sdk.start();
+    // Before it starts: that is when it says which of its variables it cannot use.
     diag.setLogger(sparing(log), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
+    this.#sdk.start();
     this.#tracer = trace.getTracer('llm-gateway', version);
   }
 
