@@ -11,12 +11,25 @@ describe('traces', () => {
     [{ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://collector:4318/v1/traces' }, true],
     [{ OTEL_TRACES_EXPORTER: 'console' }, true],
     [{ OTEL_TRACES_EXPORTER: 'otlp' }, true],
+    [{ OTEL_TRACES_EXPORTER: 'otlp, console' }, true],
     [{ OTEL_TRACES_EXPORTER: '' }, false],
     [{ ...endpoint, OTEL_TRACES_EXPORTER: 'none' }, false],
     [{ ...endpoint, OTEL_SDK_DISABLED: 'TRUE' }, false],
     [{ OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: 'http://collector:4318' }, false],
   ])('with %j are sent: %s', (environment, traces) => {
     expect(telemetryOf(environment).traces).toBe(traces);
+  });
+});
+
+describe('an exporter of traces', () => {
+  it.each(['jaeger', 'OTLP', 'otlp,zipkn'])('cannot be %s', (exporter) => {
+    try {
+      telemetryOf({ OTEL_TRACES_EXPORTER: exporter });
+      expect.unreachable();
+    } catch (error) {
+      expect((error as ConfigError).problems).toMatchObject([{ path: 'OTEL_TRACES_EXPORTER' }]);
+      expect((error as ConfigError).problems[0]?.message).toContain(`not "${exporter.split(',').at(-1)}"`);
+    }
   });
 });
 
