@@ -1,7 +1,7 @@
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
+import { millisecondsOf } from '../time.ts';
 import { type EndedCall, phasesOf } from './ended-call.ts';
 
 /**
@@ -108,7 +108,7 @@ function tried({ provider, model, outcome, reason, duration, providerRequestId, 
     model,
     outcome: outcomes[outcome] ?? reason,
     skipped: outcome === AttemptOutcome.SKIPPED ? reason : undefined,
-    ms: duration ? rounded(durationMs(duration)) : 0,
+    ms: duration ? rounded(millisecondsOf(duration)) : 0,
     upstream_id: providerRequestId || undefined,
     usage: usageLine(usage),
   };

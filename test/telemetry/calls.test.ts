@@ -22,7 +22,7 @@ describe('the line of a call', () => {
     const usage = usageOf(10, 5, { cachedPromptTokens: 4, reasoningTokens: 2 });
     const call = endedCall({
       attempts: [
-        { target: 'groq/m1', reason: 'provider_timeout', tookMs: 12 },
+        { target: 'groq/m1', reason: 'provider_timeout', tookMs: 12.1 },
         { target: 'gemini/m2', tookMs: 34, usage },
       ],
       usage,
@@ -52,7 +52,7 @@ describe('the line of a call', () => {
       outcome: 'ok',
       attempts: 2,
       tried: [
-        { provider: 'groq', model: 'm1', outcome: 'provider_timeout', ms: 12 },
+        { provider: 'groq', model: 'm1', outcome: 'provider_timeout', ms: 12.1 },
         {
           provider: 'gemini',
           model: 'm2',
