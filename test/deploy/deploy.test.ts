@@ -48,6 +48,7 @@ function namesIn(expr: string): string[] {
     .replaceAll(/\{[^}]*\}/g, '')
     .replaceAll(/\[[^\]]*\]/g, '')
     .replaceAll(/\b(?:by|on|group_left)\s*\([^)]*\)/g, '')
+    .replaceAll(/\boffset\s+\w+/g, '')
     .replaceAll(/,\s*[a-z_]+\)$/g, ')');
   return [...bare.matchAll(/[a-zA-Z_:][\w:]*/g)].map(([name]) => name).filter((name) => !words.has(name));
 }
@@ -85,7 +86,7 @@ describe('dashboard and rules', () => {
 
   it('find names in expressions as PromQL does', () => {
     const expr =
-      'histogram_quantile(0.95, sum by (le, a_label) (rate(a_metric_bucket{x="y", z=~"(w|v)"}[5m]))) > on () b:c';
+      'histogram_quantile(0.95, sum by (le, a_label) (rate(a_metric_bucket{x="y", z=~"(w|v)"}[5m]))) > on () b:c offset 1d';
     expect(namesIn(expr)).toEqual(['a_metric_bucket', 'b:c']);
     expect(labelsIn(expr)).toEqual(['x', 'z', 'le', 'a_label']);
   });
