@@ -99,6 +99,19 @@ describe('dashboard and rules', () => {
   });
 });
 
+describe('the rules', () => {
+  // Its comment said that they come along, but they did not: no alerts, and half of the dashboard's figures were empty.
+  it('come with the ServiceMonitor, as they are', () => {
+    const groups = (file: string) => parse(textOf(file)).groups;
+    const folder = 'kubernetes/components/service-monitor/';
+    expect(parse(textOf(`${folder}kustomization.yaml`)).resources).toContain('prometheus-rule.yaml');
+    expect(parse(textOf(`${folder}prometheus-rule.yaml`)).spec.groups).toEqual([
+      ...groups('prometheus/rules/recording.yml'),
+      ...groups('prometheus/rules/alerts.yml'),
+    ]);
+  });
+});
+
 describe('the dashboard', () => {
   it('has panels that do not overlap, each with its own id', () => {
     const ids = dashboard.panels.map(({ id }) => id);
