@@ -38,6 +38,7 @@ const words = new Set([
   'label_values',
   'le',
   'unless',
+  'vector',
   'avg',
 ]);
 
