@@ -2,6 +2,7 @@ import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v
 import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
 import { millisecondsOf } from '../time.ts';
+import { clipped } from './clipped.ts';
 import { type EndedCall, phasesOf } from './ended-call.ts';
 
 /**
@@ -79,12 +80,12 @@ export function lineOf(call: EndedCall): CallLine {
     tier: context.principal.tier,
     operation: call.operation,
     streaming: context.streaming || undefined,
-    user: call.user || undefined,
-    asked: call.asked,
+    user: clipped(call.user) || undefined,
+    asked: clipped(call.asked),
     route: notes.decision?.route,
     strategy: notes.decision?.strategy,
     provider: call.provider,
-    model: call.model,
+    model: call.model === undefined ? undefined : clipped(call.model),
     cache: notes.cache,
     replayed: context.account.repeated || undefined,
     outcome: call.reason ?? 'ok',
@@ -109,7 +110,7 @@ function tried({ provider, model, outcome, reason, duration, providerRequestId, 
     outcome: outcomes[outcome] ?? reason,
     skipped: outcome === AttemptOutcome.SKIPPED ? reason : undefined,
     ms: duration ? rounded(millisecondsOf(duration)) : 0,
-    upstream_id: providerRequestId || undefined,
+    upstream_id: clipped(providerRequestId) || undefined,
     usage: usageLine(usage),
   };
 }

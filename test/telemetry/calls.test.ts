@@ -83,6 +83,16 @@ describe('the line of a call', () => {
     expect(JSON.stringify(lineOf(endedCall({ reason: other.reason, failure: other })))).not.toContain('secret');
   });
 
+  // A request that is refused for its length was told whole: too long a line to be written, and kept a thousand times.
+  it('has a bound, however long a caller or a provider makes what it tells', () => {
+    const long = 'x'.repeat(1_000_000);
+    const call = endedCall({ attempts: [{ target: `groq/m` }], asked: long, user: long, model: long });
+    for (const log of call.attempts) log.providerRequestId = long;
+    const line = lineOf(call);
+    expect(JSON.stringify(line).length).toBeLessThan(4000);
+    expect(line.asked).toBe(`${'x'.repeat(512)}…`);
+  });
+
   it('has neither prompt nor answer, unless they are kept', () => {
     expect(Object.keys(JSON.parse(JSON.stringify(lineOf(endedCall()))))).not.toContain('prompt');
     const content = { prompt: 'hi', answer: 'hello' };

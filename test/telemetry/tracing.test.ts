@@ -199,6 +199,20 @@ describe('a trace', () => {
     expect(spans.find(({ name }) => name === 'gateway.cache')?.kind).toBe('internal');
   });
 
+  // 2,048 spans wait for a collector that takes nothing: with names of a megabyte those were gigabytes.
+  it('has a bound for each text, however long a caller makes it', async () => {
+    const { receiver, begin } = await startTracing();
+    const trace = begin(caller);
+    const long = 'x'.repeat(1_000_000);
+    trace.describe('chat', { 'gen_ai.request.stop_sequences': [long] });
+    new CallNotes(performance.now(), trace).attempt(openLog('gemini', 'b'), false).end(undefined);
+    trace.finished({ 'gen_ai.request.model': long }, undefined);
+    trace.end({}, undefined);
+    const spans = await received(receiver, 2);
+    expect(JSON.stringify(spans).length).toBeLessThan(20_000);
+    expect(spans.find(({ kind }) => kind === 'server')?.attributes['gen_ai.request.model']).toBe(`${'x'.repeat(512)}…`);
+  });
+
   it('begins anew where the caller’s is not trusted, and links to it', async () => {
     const { receiver, begin } = await startTracing({ trustIncoming: false });
     begin(caller).end({}, 'internal');
