@@ -123,10 +123,12 @@ function sparing(log: Logger): DiagLogger {
   const saidAt = new Map<string, number>();
   const say = (level: 'warn' | 'error') => (message: string) => {
     const text = message.slice(0, 200);
+    // How long it waited, and how many spans it dropped, makes no other complaint of it.
+    const complaint = text.replaceAll(/\d+/g, '');
     const now = performance.now();
-    if (now - (saidAt.get(text) ?? Number.NEGATIVE_INFINITY) < COMPLAIN_EVERY_MS) return;
+    if (now - (saidAt.get(complaint) ?? Number.NEGATIVE_INFINITY) < COMPLAIN_EVERY_MS) return;
     if (saidAt.size > 100) saidAt.clear();
-    saidAt.set(text, now);
+    saidAt.set(complaint, now);
     log[level]({ complaint: text }, 'the trace exporter complains');
   };
   const ignore = () => {};

@@ -1,3 +1,4 @@
+import { diag } from '@opentelemetry/api';
 import pino from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
@@ -253,6 +254,17 @@ describe('a trace', () => {
   it('says which of the standard variables cannot be used', async () => {
     const { lines } = await startTracing({ variables: { OTEL_TRACES_SAMPLER: 'ratio' } });
     expect(lines.join()).toContain('OTEL_TRACES_SAMPLER');
+  });
+
+  // By gRPC each text has its own times: there was a line for every batch.
+  it('complains once of what differs in numbers only', async () => {
+    const { lines } = await startTracing();
+    for (const seconds of ['2.011', '2.001', '2.0']) diag.error(`Deadline exceeded after ${seconds}s`);
+    diag.error('the collector refuses');
+    expect(lines.map((line) => JSON.parse(line).complaint)).toEqual([
+      'Deadline exceeded after 2.011s',
+      'the collector refuses',
+    ]);
   });
 
   it('complains of a collector that is gone once, not for each span', async () => {
