@@ -63,7 +63,9 @@ export async function* attempt<Request, Event>(
         seat.firstContent();
         notes?.content(performance.now());
         if (context.streaming) watchdog.limit(limits.idleMs, 'further event');
-      } else if (notes && context.streaming && operation.commits(event)) notes.content(performance.now());
+      } else if (notes && context.streaming && operation.commits(event) && !operation.isLast(event)) {
+        notes.content(performance.now());
+      }
       if (operation.isLast(event)) {
         log.outcome = AttemptOutcome.SUCCEEDED;
         log.duration = durationOf(performance.now() - began);
