@@ -121,7 +121,9 @@ class OpenAttempt<Request, Event> {
       seat.firstContent();
       this.#notes?.content(performance.now());
       if (streaming) this.#watchdog.limit(target.limits.idleMs, 'further event');
-    } else if (this.#notes && streaming && operation.commits(event)) this.#notes.content(performance.now());
+    } else if (this.#notes && streaming && operation.commits(event) && !operation.isLast(event)) {
+      this.#notes.content(performance.now());
+    }
     if (operation.isLast(event)) {
       log.outcome = AttemptOutcome.SUCCEEDED;
       log.duration = durationOf(performance.now() - this.#began);

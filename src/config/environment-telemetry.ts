@@ -12,6 +12,8 @@ export interface TelemetryOfEnvironment {
 }
 
 const PROMETHEUS_PORT = 9464;
+/** Those whom the SDK can send spans to, as it spells them. */
+const traceExporters = ['otlp', 'zipkin', 'console', 'none'];
 
 /**
  * Read OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_TRACES_SAMPLER,
@@ -23,7 +25,7 @@ const PROMETHEUS_PORT = 9464;
  */
 export function readTelemetry(environment: Environment, findings: Findings): TelemetryOfEnvironment {
   if (environment.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true') return { traces: false };
-  const exporters = listIn(environment.OTEL_TRACES_EXPORTER);
+  const exporters = readTraceExporters(environment, findings);
   const hasEndpoint = Boolean(
     environment.OTEL_EXPORTER_OTLP_ENDPOINT || environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
   );
@@ -33,9 +35,20 @@ export function readTelemetry(environment: Environment, findings: Findings): Tel
   return { traces, ...(traces && name && { sampler: { name, argument } }), ...(prometheus && { prometheus }) };
 }
 
+/** With a name that it does not know the SDK starts without anybody to send to: spans are lost, and ids of traces are all zeros. */
+function readTraceExporters({ OTEL_TRACES_EXPORTER: given }: Environment, findings: Findings): string[] {
+  const exporters = listIn(given);
+  const unknown = exporters.find((name) => !traceExporters.includes(name));
+  if (unknown !== undefined) {
+    const message = `must be of ${traceExporters.join(', ')}, not ${JSON.stringify(unknown)}`;
+    findings.refuseVariable('OTEL_TRACES_EXPORTER', message);
+  }
+  return exporters;
+}
+
 function readPrometheus(environment: Environment, findings: Findings): TelemetryOfEnvironment['prometheus'] {
   const { OTEL_EXPORTER_PROMETHEUS_PORT: given, OTEL_EXPORTER_PROMETHEUS_HOST: host } = environment;
-  const exporters = listIn(environment.OTEL_METRICS_EXPORTER);
+  const exporters = listIn(environment.OTEL_METRICS_EXPORTER?.toLowerCase());
   if (exporters.includes('none') || (!exporters.includes('prometheus') && !given)) return undefined;
   const port = given ? Number(given) : PROMETHEUS_PORT;
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
@@ -51,6 +64,6 @@ function readPrometheus(environment: Environment, findings: Findings): Telemetry
 function listIn(text: string | undefined): string[] {
   return (text ?? '')
     .split(',')
-    .map((word) => word.trim().toLowerCase())
+    .map((word) => word.trim())
     .filter((word) => word !== '');
 }

@@ -36,9 +36,10 @@ export class BatchedOutput {
   /** Take a line, with its end. */
   write(line: string): void {
     if (this.#closed) return;
+    // A character takes three bytes at most; where that many are not left, it is worth counting.
     const most = line.length * 3;
     if (this.#filled + most > BATCH_BYTES) this.#send();
-    if (this.#filled + most > BATCH_BYTES) {
+    if (this.#filled + most > BATCH_BYTES && this.#filled + Buffer.byteLength(line) > BATCH_BYTES) {
       this.#dropped++;
       this.lost++;
     } else this.#filled += this.#filling.write(line, this.#filled);

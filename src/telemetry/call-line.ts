@@ -1,7 +1,8 @@
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
+import { millisecondsOf } from '../time.ts';
+import { clipped } from './clipped.ts';
 import { type EndedCall, phaseNames, phasesOf } from './ended-call.ts';
 
 /**
@@ -79,12 +80,12 @@ export function lineOf(call: EndedCall): CallLine {
     tier: context.principal.tier,
     operation: call.operation,
     streaming: context.streaming || undefined,
-    user: call.user || undefined,
-    asked: call.asked,
+    user: clipped(call.user) || undefined,
+    asked: clipped(call.asked),
     route: notes.decision?.route,
     strategy: notes.decision?.strategy,
     provider: call.provider,
-    model: call.model,
+    model: call.model === undefined ? undefined : clipped(call.model),
     cache: notes.cache,
     replayed: context.account.repeated || undefined,
     outcome: call.reason ?? 'ok',
@@ -108,8 +109,8 @@ function tried({ provider, model, outcome, reason, duration, providerRequestId, 
     model,
     outcome: outcomes[outcome] ?? reason,
     skipped: outcome === AttemptOutcome.SKIPPED ? reason : undefined,
-    ms: duration ? rounded(durationMs(duration)) : 0,
-    upstream_id: providerRequestId || undefined,
+    ms: duration ? rounded(millisecondsOf(duration)) : 0,
+    upstream_id: clipped(providerRequestId) || undefined,
     usage: usageLine(usage),
   };
 }

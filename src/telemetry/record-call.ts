@@ -1,5 +1,5 @@
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { millisecondsOf } from '../time.ts';
 import type { AttemptNotes, CallNotes } from './call-notes.ts';
 import { type CallSink, type EndedCall, outcomeOfAttempt, phaseNames, phasesOf } from './ended-call.ts';
 import type { Metrics } from './metrics.ts';
@@ -115,7 +115,7 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     const { log, beganAt, firstContentAt, gaps, hedged, succeeded } = notes;
     const { provider, model, system } = names.of(log.provider, log.model);
     const outcome = outcomeOfAttempt(log);
-    const tookMs = log.duration ? durationMs(log.duration) : 0;
+    const tookMs = log.duration ? millisecondsOf(log.duration) : 0;
     const isFirstAt = call.notes.attempts.findIndex((each) => sameTarget(each, notes)) === at;
     attempts.at(provider, model, outcome, log.reason).add();
     if (!isFirstAt && !hedged) retries.at(provider, model).add();

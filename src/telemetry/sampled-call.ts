@@ -18,6 +18,7 @@ import type {
   TargetName,
   UpstreamTrace,
 } from './call-trace.ts';
+import { clipped } from './clipped.ts';
 import type { TargetLabels, TargetNames } from './target-names.ts';
 import { traceHeaders } from './trace-context.ts';
 
@@ -253,5 +254,11 @@ function fail(span: Span, fault: string | undefined): void {
 
 /** Those attributes that there are. */
 function given(attributes: SpanAttributes): Attributes {
-  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));
+  const all = Object.entries(attributes).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(all.map(([name, value]) => [name, bounded(value)]));
+}
+
+function bounded(value: SpanAttributes[string]): SpanAttributes[string] {
+  if (typeof value === 'string') return clipped(value);
+  return Array.isArray(value) ? value.map(clipped) : value;
 }

@@ -71,8 +71,9 @@ export class Tracing implements RequestTracer {
       // W3C's headers are read and written by us.
       textMapPropagator: null,
     });
-    this.#sdk.start();
+    // Before it starts: that is when it says which of its variables it cannot use.
     diag.setLogger(sparing(log), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
+    this.#sdk.start();
     this.#tracer = trace.getTracer('llm-gateway', version);
   }
 
@@ -134,10 +135,12 @@ function sparing(log: Logger): DiagLogger {
   const saidAt = new Map<string, number>();
   const say = (level: 'warn' | 'error') => (message: string) => {
     const text = message.slice(0, 200);
+    // How long it waited, and how many spans it dropped, makes no other complaint of it.
+    const complaint = text.replaceAll(/\d+/g, '');
     const now = performance.now();
-    if (now - (saidAt.get(text) ?? Number.NEGATIVE_INFINITY) < COMPLAIN_EVERY_MS) return;
+    if (now - (saidAt.get(complaint) ?? Number.NEGATIVE_INFINITY) < COMPLAIN_EVERY_MS) return;
     if (saidAt.size > 100) saidAt.clear();
-    saidAt.set(text, now);
+    saidAt.set(complaint, now);
     log[level]({ complaint: text }, 'the trace exporter complains');
   };
   const ignore = () => {};

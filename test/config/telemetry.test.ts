@@ -11,6 +11,7 @@ describe('traces', () => {
     [{ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://collector:4318/v1/traces' }, true],
     [{ OTEL_TRACES_EXPORTER: 'console' }, true],
     [{ OTEL_TRACES_EXPORTER: 'otlp' }, true],
+    [{ OTEL_TRACES_EXPORTER: 'otlp, console' }, true],
     [{ OTEL_TRACES_EXPORTER: '' }, false],
     [{ ...endpoint, OTEL_TRACES_EXPORTER: 'none' }, false],
     [{ ...endpoint, OTEL_SDK_DISABLED: 'TRUE' }, false],
@@ -28,6 +29,18 @@ describe('traces', () => {
     });
     expect(telemetryOf(sampler)).toEqual({ traces: false });
     expect(telemetryOf(endpoint)).toEqual({ traces: true });
+  });
+});
+
+describe('an exporter of traces', () => {
+  it.each(['jaeger', 'OTLP', 'otlp,zipkn'])('cannot be %s', (exporter) => {
+    try {
+      telemetryOf({ OTEL_TRACES_EXPORTER: exporter });
+      expect.unreachable();
+    } catch (error) {
+      expect((error as ConfigError).problems).toMatchObject([{ path: 'OTEL_TRACES_EXPORTER' }]);
+      expect((error as ConfigError).problems[0]?.message).toContain(`not "${exporter.split(',').at(-1)}"`);
+    }
   });
 });
 

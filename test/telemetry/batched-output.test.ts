@@ -22,6 +22,18 @@ describe('the output of the log', () => {
     expect(readFileSync(file, 'utf8')).toBe(lines.join(''));
   });
 
+  // Lines were taken for three times as long as they are: a prompt and an answer of many quotes, each as long as may be kept, was lost.
+  it('writes a line that fills half a batch', async () => {
+    const fd = openSync(file, 'w');
+    const output = new BatchedOutput(fd);
+    const line = `${'\\"'.repeat(32_768)}\n`;
+    output.write(line);
+    await output.flush();
+    closeSync(fd);
+    expect(output.lost).toBe(0);
+    expect(readFileSync(file, 'utf8')).toBe(line);
+  });
+
   it('writes within a moment without being asked', async () => {
     const fd = openSync(file, 'w');
     const output = new BatchedOutput(fd);

@@ -22,7 +22,7 @@ describe('the line of a call', () => {
     const usage = usageOf(10, 5, { cachedPromptTokens: 4, reasoningTokens: 2 });
     const call = endedCall({
       attempts: [
-        { target: 'groq/m1', reason: 'provider_timeout', tookMs: 12 },
+        { target: 'groq/m1', reason: 'provider_timeout', tookMs: 12.1 },
         { target: 'gemini/m2', tookMs: 34, usage },
       ],
       usage,
@@ -52,7 +52,7 @@ describe('the line of a call', () => {
       outcome: 'ok',
       attempts: 2,
       tried: [
-        { provider: 'groq', model: 'm1', outcome: 'provider_timeout', ms: 12 },
+        { provider: 'groq', model: 'm1', outcome: 'provider_timeout', ms: 12.1 },
         {
           provider: 'gemini',
           model: 'm2',
@@ -81,6 +81,16 @@ describe('the line of a call', () => {
     expect(lineOf(endedCall({ reason: 'internal', failure })).cause).toContain('TypeError: a mistake');
     const other = new GatewayError('provider_unavailable', 'down', { cause: new Error('secret') });
     expect(JSON.stringify(lineOf(endedCall({ reason: other.reason, failure: other })))).not.toContain('secret');
+  });
+
+  // A request that is refused for its length was told whole: too long a line to be written, and kept a thousand times.
+  it('has a bound, however long a caller or a provider makes what it tells', () => {
+    const long = 'x'.repeat(1_000_000);
+    const call = endedCall({ attempts: [{ target: `groq/m` }], asked: long, user: long, model: long });
+    for (const log of call.attempts) log.providerRequestId = long;
+    const line = lineOf(call);
+    expect(JSON.stringify(line).length).toBeLessThan(4000);
+    expect(line.asked).toBe(`${'x'.repeat(512)}…`);
   });
 
   it('has neither prompt nor answer, unless they are kept', () => {

@@ -1,3 +1,4 @@
+import { connect } from 'node:http2';
 import { Code, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -286,9 +287,15 @@ describe('the calls that ended last', () => {
 });
 
 describe('callers', () => {
-  it('cannot add series, whatever they name: models, users, ids, paths, methods and rpcs', async () => {
+  it('cannot add series, whatever they name: models, users, ids, paths, schemes, methods and rpcs', async () => {
     const closed = await startGateway({ providers: [scriptedProvider('first', served.upstream)] });
     served.upstream.script(saying('hello'));
+    const session = connect(closed.url);
+    // `:scheme` is HTTP/2's, and was taken for what it said: each made-up one was a series.
+    const overHttp2 = (scheme: string) =>
+      new Promise((resolve) => {
+        session.request({ ':path': '/v1/models', ':scheme': scheme }).resume().once('close', resolve);
+      });
     const once = async (name: string) => {
       const headers = { 'content-type': 'application/json', 'x-request-id': name };
       const messages = [{ role: 'user', content: 'x' }];
@@ -301,6 +308,7 @@ describe('callers', () => {
       await post(`/${name}`, {});
       await post(`/${name}.Service/${name}`, {});
       await fetch(`${closed.url}/v1/models/${name}`).then((answer) => answer.arrayBuffer());
+      await overHttp2(name);
     };
     await once('one');
     const countOf = (samples: Awaited<ReturnType<typeof scrape>>['samples']) =>
@@ -312,6 +320,7 @@ describe('callers', () => {
     for (const [name, series] of countOf((await scrape(closed.url)).samples)) {
       expect(series.length, name).toBeLessThanOrEqual((before.get(name)?.length ?? 0) + 1);
     }
+    session.close();
     await closed.close();
   }, 60_000);
 });

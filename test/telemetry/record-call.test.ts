@@ -73,6 +73,13 @@ describe('a call that is over', () => {
     expect(window.attempts('gemini').duration.p50).toBeCloseTo(80);
   });
 
+  // Durations of attempts were rounded to whole milliseconds: a provider that takes 1.4 was told to take 1.
+  it('takes as long as it took, also where that is few milliseconds', async () => {
+    const { sum, window } = await recorded({ attempts: [{ target: 'groq/m', tookMs: 1.4 }] });
+    expect(window.attempts('groq', 'm').duration.p50).toBeCloseTo(1.4);
+    expect(sum('gen_ai_client_operation_duration_sum')).toBeCloseTo(0.0014, 6);
+  });
+
   it('counts a failover, its rescue, and the attempt that failed', async () => {
     const { sum, window } = await recorded({
       attempts: [

@@ -1,3 +1,4 @@
+import { diag } from '@opentelemetry/api';
 import pino from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Attempt, AttemptOutcome } from '../../gen/llmgateway/v1/completion_pb.ts';
@@ -206,6 +207,20 @@ describe('a trace', () => {
     expect(spans.find(({ name }) => name === 'gateway.cache')?.kind).toBe('internal');
   });
 
+  // 2,048 spans wait for a collector that takes nothing: with names of a megabyte those were gigabytes.
+  it('has a bound for each text, however long a caller makes it', async () => {
+    const { receiver, begin } = await startTracing();
+    const trace = begin(caller);
+    const long = 'x'.repeat(1_000_000);
+    trace.describe('chat', { 'gen_ai.request.stop_sequences': [long] });
+    new CallNotes(performance.now(), trace).attempt(openLog('gemini', 'b'), false).end(undefined);
+    trace.finished({ 'gen_ai.request.model': long }, undefined);
+    trace.end({}, undefined);
+    const spans = await received(receiver, 2);
+    expect(JSON.stringify(spans).length).toBeLessThan(20_000);
+    expect(spans.find(({ kind }) => kind === 'server')?.attributes['gen_ai.request.model']).toBe(`${'x'.repeat(512)}…`);
+  });
+
   it('begins anew where the caller’s is not trusted, and links to it', async () => {
     const { receiver, begin } = await startTracing({ trustIncoming: false });
     begin(caller).end({}, 'internal');
@@ -240,6 +255,23 @@ describe('a trace', () => {
     );
     const lost = points.find(({ attributes }) => Object.values(attributes).includes('queue_full'));
     expect(lost?.value).toBeGreaterThanOrEqual(1000 - 100 - 10);
+  });
+
+  // The SDK says it while it starts; nobody listened yet, and a sampler of 1 % that was misspelt kept every call in silence.
+  it('says which of the standard variables cannot be used', async () => {
+    const { lines } = await startTracing({ variables: { OTEL_TRACES_SAMPLER: 'ratio' } });
+    expect(lines.join()).toContain('OTEL_TRACES_SAMPLER');
+  });
+
+  // By gRPC each text has its own times: there was a line for every batch.
+  it('complains once of what differs in numbers only', async () => {
+    const { lines } = await startTracing();
+    for (const seconds of ['2.011', '2.001', '2.0']) diag.error(`Deadline exceeded after ${seconds}s`);
+    diag.error('the collector refuses');
+    expect(lines.map((line) => JSON.parse(line).complaint)).toEqual([
+      'Deadline exceeded after 2.011s',
+      'the collector refuses',
+    ]);
   });
 
   it('complains of a collector that is gone once, not for each span', async () => {

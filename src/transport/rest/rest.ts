@@ -119,9 +119,9 @@ function arrivalOf(exchange: Exchange, route: Route | undefined): HttpArrival {
   };
 }
 
-/** HTTP/2 tells it; of HTTP/1.1 the connection does. */
-function schemeOf(request: IncomingMessage & { readonly scheme?: string }): string {
-  return request.scheme ?? ('encrypted' in request.socket ? 'https' : 'http');
+/** The connection tells it. What HTTP/2 has in `:scheme` is what the caller wrote, and would be a new label of a metric. */
+function schemeOf({ socket }: IncomingMessage): string {
+  return 'encrypted' in socket ? 'https' : 'http';
 }
 
 function answerOtherMethod(exchange: Exchange, route: Route): void {
