@@ -126,12 +126,19 @@ function orEnd<Read>(read: () => Read, file: string | undefined): Read {
   }
 }
 
+/** What the SDK only does when it is told to. */
+function setTracingDefaults(environment: NodeJS.ProcessEnv): void {
+  // It counts the spans that it drops.
+  environment.OTEL_NODE_EXPERIMENTAL_SDK_METRICS ??= 'true';
+  // In milliseconds. Its 5 s are long for whoever looks for the call just made.
+  environment.OTEL_BSP_SCHEDULE_DELAY ??= '1000';
+}
+
 async function serve(loaded: LoadedConfig, configFile: string | undefined): Promise<void> {
   const log = openLog(logLevel(loaded));
   const { logger } = log;
   const again = () => loadConfig({ ...sourcesOf(configFile), again: true });
-  // The SDK counts the spans that it drops only when it is told to.
-  if (loaded.telemetry.traces) process.env.OTEL_NODE_EXPERIMENTAL_SDK_METRICS ??= 'true';
+  if (loaded.telemetry.traces) setTracingDefaults(process.env);
   const app = await buildApp(loaded, { log: logger, version: version(), load: again, droppedLines: log.dropped });
   for (const notice of loaded.notices) logger.warn(notice);
   if (app.openMode) logger.warn('no API key is configured: anyone may call, and admin routes are open too');

@@ -259,8 +259,9 @@ describe('a trace', () => {
 
   // The SDK says it while it starts; nobody listened yet, and a sampler of 1 % that was misspelt kept every call in silence.
   it('says which of the standard variables cannot be used', async () => {
-    const { lines } = await startTracing({ variables: { OTEL_TRACES_SAMPLER: 'ratio' } });
+    const { lines } = await startTracing({ variables: { OTEL_EXPORTER_OTLP_PROTOCOL: 'pigeon' }, sampler: 'ratio' });
     expect(lines.join()).toContain('OTEL_TRACES_SAMPLER');
+    expect(lines.join()).toContain('pigeon');
   });
 
   // By gRPC each text has its own times: there was a line for every batch.
