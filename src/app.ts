@@ -386,12 +386,16 @@ function bound({ answers, outcomes }: Repeats['own'], { cache, idempotency }: Co
 function nameTargets({ names }: Telemetry, live: Replaceable<Snapshot>): void {
   const { config } = live.current.loaded;
   const isConfigured = namesModel(config);
-  names.configure(providerNames(config), (name, model) => {
-    if (isConfigured(name, model)) return true;
-    const { fleet, catalogue } = live.current;
-    const provider = fleet.serving().find((each) => each.name === name);
-    return provider !== undefined && catalogue.has(provider, model);
-  });
+  names.configure(
+    providerNames(config),
+    (name, model) => {
+      if (isConfigured(name, model)) return true;
+      const { fleet, catalogue } = live.current;
+      const provider = fleet.serving().find((each) => each.name === name);
+      return provider !== undefined && catalogue.has(provider, model);
+    },
+    new Set(['anonymous', 'admin', ...config.keys.map((key) => key.name)]),
+  );
 }
 
 function maxInFlight({ config }: LoadedConfig): number {

@@ -10,7 +10,7 @@ import { AtOnce } from '../at-once.ts';
 import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
 import { Later } from '../later.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
-import { durationOf, timestampOf } from '../time.ts';
+import { durationOf, millisecondsOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
 import { cacheKey, type KeyTarget } from './key.ts';
 import { isKeepable, packForOthers, Recording, type RecordingRoom, unpack } from './recording.ts';
@@ -158,7 +158,10 @@ class CachedCall {
     const { account, signal, notes } = this.#context;
     this.#options.counts.hits++;
     notes?.askedCache('hit', this.#began);
-    if (notes) notes.savedUsd = completion.cost?.totalUsd;
+    if (notes) {
+      notes.savedUsd = completion.cost?.totalUsd;
+      if (completion.duration) notes.savedMs = millisecondsOf(completion.duration) - (performance.now() - this.#began);
+    }
     account.cache = { status: 'hit', ageMs: found.ageMs, key: this.#key };
     account.free = true;
     const events = replay(this.#own(completion));

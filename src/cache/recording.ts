@@ -97,9 +97,9 @@ export function isKeepable({ choices }: Completion): boolean {
   );
 }
 
-/** An answer as it is stored for other calls: without what belongs to the call that got it first. Its cost is what they save. */
+/** An answer as it is stored for other calls: without what belongs to the call that got it first. Its cost and time are what they save. */
 export function packForOthers(completion: Completion): Uint8Array {
-  const { createdAt, duration, ...kept } = completion;
+  const { createdAt, ...kept } = completion;
   return toBinary(CompletionSchema, { ...kept, id: '', requestId: '', attempts: [] });
 }
 

@@ -46,6 +46,8 @@ export class CallNotes {
   cache: CacheResult | undefined;
   /** What an answer that cost nothing would have cost, in USD; undefined: unknown. */
   savedUsd: number | undefined;
+  /** How much sooner a cached answer came than it did from its provider, in milliseconds; undefined: unknown. */
+  savedMs: number | undefined;
   decision: RouteDecision | undefined;
   readonly attempts: AttemptNotes[] = [];
   /** Undefined: nobody traces this call. */

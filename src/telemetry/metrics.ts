@@ -24,6 +24,8 @@ const PROVIDER = 'gateway.provider';
 const MODEL = 'gen_ai.request.model';
 const ERROR = 'error.type';
 const OUTCOME = 'gateway.outcome';
+/** A key by its name in the configuration; `other` for the names that tokens bring. */
+const KEY = 'gateway.key';
 
 /** Buckets of the time between contents of a stream, in seconds, and of other times at providers. */
 export const chunkSeconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
@@ -158,6 +160,39 @@ export const instruments = {
     description: 'What answers would have cost that were cached, shared with another call or replayed.',
     labels: [PROVIDER, MODEL],
     written: 'call',
+  },
+  cacheSavedTime: {
+    kind: 'counter',
+    name: 'gateway.cache.saved.duration',
+    unit: 's',
+    description: 'How much sooner cached answers came than they did from their providers.',
+    labels: [PROVIDER, MODEL],
+    written: 'call',
+  },
+  keyTokens: {
+    kind: 'counter',
+    name: 'gateway.key.tokens',
+    unit: '{token}',
+    description: 'Tokens that answers have taken, by the name of the key that pays.',
+    labels: [KEY],
+    written: 'call',
+  },
+  keyCost: {
+    kind: 'counter',
+    name: 'gateway.key.cost',
+    unit: 'USD',
+    description: 'What answers cost, as far as their price is known, by the name of the key that pays.',
+    labels: [KEY],
+    written: 'call',
+  },
+  limitUsed: {
+    kind: 'gauge',
+    name: 'gateway.limit.used',
+    unit: '1',
+    description:
+      'Share of a limit that was in use when a call was last measured by it, by the name of the key and the kind of limit.',
+    labels: [KEY, 'gateway.limit'],
+    written: 'read',
   },
   replays: {
     kind: 'counter',
@@ -318,7 +353,7 @@ export const instruments = {
     name: 'gateway.budget.used',
     unit: '1',
     description: 'Share of its budget that a key has used, by the name of the key.',
-    labels: ['gateway.key'],
+    labels: [KEY],
     written: 'read',
   },
   cacheBytes: {

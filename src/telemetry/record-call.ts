@@ -1,8 +1,9 @@
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
+import type { Standing } from '../store/store.ts';
 import { millisecondsOf } from '../time.ts';
 import type { AttemptNotes, CallNotes } from './call-notes.ts';
 import { type CallSink, type EndedCall, outcomeOfAttempt, phaseNames, phasesOf } from './ended-call.ts';
-import type { Metrics } from './metrics.ts';
+import type { Metrics, Reading } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
 import type { Windows } from './windows.ts';
 
@@ -32,6 +33,9 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   const tokens = metrics.counter('tokens');
   const cacheRequests = metrics.counter('cacheRequests');
   const cacheSaved = metrics.counter('cacheSaved');
+  const cacheSavedTime = metrics.counter('cacheSavedTime');
+  const keyTokens = metrics.counter('keyTokens');
+  const keyCost = metrics.counter('keyCost');
   const replays = metrics.counter('replays');
   const clientDuration = metrics.histogram('clientDuration');
   const clientTokens = metrics.histogram('clientTokens');
@@ -41,10 +45,15 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   const serverFirstToken = metrics.histogram('serverFirstToken');
   const serverPerToken = metrics.histogram('serverPerToken');
 
+  /** How the limits of each key stood when it called last. */
+  const standings = new Map<string, readonly Standing[]>();
+  metrics.read('limitUsed', () => [...standings].flatMap(([key, limits]) => sharesUsed(key, limits)));
+
   return (call) => {
     const { operation, context, outcome, reason = '', notes } = call;
     const minute = windows.minute();
     requests.at(context.door, operation, outcome, reason).add();
+    if (context.account.limits) standings.set(names.ofKey(context.principal.name), context.account.limits);
     countRefusal(call);
     if (outcome === 'ok') splitTime(call);
     if (notes.attempts.some((attempt, _at, [first]) => first && !sameTarget(attempt, first)))
@@ -100,9 +109,18 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
       const later = (usage?.completionTokens ?? 0) - 1;
       if (later > 0) serverPerToken.at(operation, system, provider, model).record((tookMs - firstMs) / 1000 / later);
     }
-    if (call.free) cacheSaved.at(provider, model).add(call.notes.savedUsd ?? 0);
-    else if (call.costUsd === undefined) unpriced.at(provider, model).add();
-    else cost.at(provider, model).add(call.costUsd);
+    if (call.free) {
+      cacheSaved.at(provider, model).add(call.notes.savedUsd ?? 0);
+      cacheSavedTime.at(provider, model).add(Math.max(0, call.notes.savedMs ?? 0) / 1000);
+      return;
+    }
+    const key = names.ofKey(context.principal.name);
+    if (usage) keyTokens.at(key).add(usage.promptTokens + usage.completionTokens);
+    if (call.costUsd === undefined) unpriced.at(provider, model).add();
+    else {
+      cost.at(provider, model).add(call.costUsd);
+      keyCost.at(key).add(call.costUsd);
+    }
   }
 
   function countSkipped(attempt: Attempt): void {
@@ -147,6 +165,16 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     if (usage.cachedPromptTokens) tokens.at(provider, model, 'cached_input').add(usage.cachedPromptTokens);
     if (usage.reasoningTokens) tokens.at(provider, model, 'reasoning').add(usage.reasoningTokens);
   }
+}
+
+/** The subject of limits of all callers together. */
+const EVERYBODY = 'global';
+
+/** What is used of limits that are the key's own; budgets have a metric of their own, which knows of all replicas. */
+function sharesUsed(key: string, limits: readonly Standing[]): Reading[] {
+  return limits
+    .filter(({ limit }) => limit.subject !== EVERYBODY && limit.kind !== 'budget')
+    .map(({ limit, remaining }) => [[key, limit.kind], Math.min(1, Math.max(0, 1 - remaining / limit.capacity))]);
 }
 
 /** Whether the response cache had the answer; undefined: it was not asked. */

@@ -29,7 +29,7 @@ const nobody: TargetLabels = { ...namesWithin(OTHER), provider: OTHER, model: OT
 const MOST_REMEMBERED = 4000;
 
 /**
- * The names that targets have in metrics: those of the configuration and the catalogue; `other` for what only callers name.
+ * The names that targets and keys have in metrics: those of the configuration and the catalogue; `other` for what only callers name.
  *
  * Prometheus keeps each name that it has seen. A caller must not be able to make up new ones.
  */
@@ -38,16 +38,24 @@ export class TargetNames {
   #isKnown: (provider: string, model: string) => boolean = () => false;
   readonly #known = new Map<string, Map<string, TargetLabels>>();
   #remembered = 0;
+  #keys: ReadonlySet<string> = new Set();
 
-  /** Take these providers for those that there are, and for known the models that `isKnown` knows. */
+  /** Take these providers and keys for those that there are, and for known the models that `isKnown` knows. */
   configure(
     providers: ReadonlyMap<string, ProviderNames>,
     isKnown: (provider: string, model: string) => boolean,
+    keys: ReadonlySet<string> = new Set(),
   ): void {
+    this.#keys = keys;
     this.#providers = providers;
     this.#isKnown = isKnown;
     this.#known.clear();
     this.#remembered = 0;
+  }
+
+  /** What a caller is called: the name of its key. */
+  ofKey(name: string): string {
+    return this.#keys.has(name) ? name : OTHER;
   }
 
   of(provider: string, model: string): TargetLabels {

@@ -2,6 +2,7 @@ import pino from 'pino';
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext } from '../../src/completion.ts';
 import { Stop } from '../../src/stop.ts';
+import type { Standing } from '../../src/store/store.ts';
 import { type CacheResult, CallNotes } from '../../src/telemetry/call-notes.ts';
 import { type EndedCall, outcomeOf } from '../../src/telemetry/ended-call.ts';
 import { TargetNames } from '../../src/telemetry/target-names.ts';
@@ -29,14 +30,28 @@ export interface ToldCall extends Partial<Omit<EndedCall, 'attempts' | 'context'
   readonly requestId?: string;
   readonly cache?: CacheResult;
   readonly savedUsd?: number;
+  readonly savedMs?: number;
+  /** How its limits stood. */
+  readonly limits?: readonly Standing[];
 }
 
 /** A call that is over. Unless it is told otherwise, the last attempt answered it. */
 export function endedCall(told: ToldCall = {}): EndedCall {
-  const { attempts = [], streaming = false, door = 'openai', tier = 'default', cache, savedUsd, ...rest } = told;
+  const {
+    attempts = [],
+    streaming = false,
+    door = 'openai',
+    tier = 'default',
+    cache,
+    savedUsd,
+    savedMs,
+    limits,
+    ...rest
+  } = told;
   const notes = new CallNotes(performance.now());
   notes.cache = cache;
   notes.savedUsd = savedUsd;
+  notes.savedMs = savedMs;
   for (const attempt of attempts) noteAttempt(notes, attempt, streaming);
   const [provider, model] = (attempts.at(-1)?.target ?? '').split('/');
   const context: CallContext = {
@@ -48,7 +63,7 @@ export function endedCall(told: ToldCall = {}): EndedCall {
     signal: new Stop(),
     deadline: Number.POSITIVE_INFINITY,
     ends: [],
-    account: { tries: attempts.length },
+    account: { tries: attempts.length, ...(limits && { limits }) },
     log: pino({ enabled: false }),
   };
   return {
@@ -107,6 +122,6 @@ export function targetNames(): TargetNames {
     ['mine', { system: 'mine', ...near }],
   ]);
   const names = new TargetNames();
-  names.configure(providers, (_provider, model) => model.startsWith('m'));
+  names.configure(providers, (_provider, model) => model.startsWith('m'), new Set(['team', 'anonymous']));
   return names;
 }

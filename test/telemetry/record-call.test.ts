@@ -140,6 +140,35 @@ describe('a call that is over', () => {
     expect(window.attempts('groq', 'm1').firstToken.p50).toBeCloseTo(100);
   });
 
+  it('is paid by its key, of which only configured names are told', async () => {
+    const usage = usageOf(100, 20);
+    const attempts = [{ target: 'groq/m1', usage }];
+    const { sum } = await recorded(
+      { key: 'team', attempts, usage, costUsd: 0.25 },
+      { key: 'team', cache: 'hit', provider: 'groq', model: 'm1', usage, costUsd: 0, savedUsd: 0.25, savedMs: 1500 },
+      { key: 'team', attempts: [{ target: 'groq/m1', reason: 'provider_timeout' }], reason: 'provider_timeout' },
+      { key: 'from-a-token-1', attempts, usage },
+      { key: 'from-a-token-2', attempts, usage, costUsd: 0.5 },
+    );
+    expect(sum('gateway_key_tokens_total', { gateway_key: 'team' })).toBe(120);
+    expect(sum('gateway_key_cost_total', { gateway_key: 'team' })).toBe(0.25);
+    expect(sum('gateway_key_tokens_total', { gateway_key: 'other' })).toBe(240);
+    expect(sum('gateway_key_cost_total', { gateway_key: 'other' })).toBe(0.5);
+    expect(sum('gateway_key_cost_total')).toBe(0.75);
+    expect(sum('gateway_cache_saved_duration_total', { gateway_provider: 'groq' })).toBe(1.5);
+  });
+
+  it('leaves behind how its limits stood, the latest by key', async () => {
+    const limit = { subject: 'key:team', name: 'requests', capacity: 100, amount: 1, refillPerMs: 1 };
+    const limits = (used: number) => [
+      { limit: { ...limit, kind: 'requests' as const }, remaining: 100 - used, resetMs: 1 },
+      { limit: { ...limit, kind: 'requests' as const, subject: 'global' }, remaining: 1, resetMs: 1 },
+    ];
+    const { samples, sum } = await recorded({ key: 'team', limits: limits(90) }, { key: 'team', limits: limits(25) });
+    expect(sum('gateway_limit_used', { gateway_key: 'team', gateway_limit: 'requests' })).toBe(0.25);
+    expect(samples.filter(({ name }) => name === 'gateway_limit_used')).toHaveLength(1);
+  });
+
   it('that the cache answered is no cost and no attempt', async () => {
     const { sum, window } = await recorded(
       { cache: 'hit', provider: 'groq', model: 'm1', costUsd: 0, savedUsd: 0.5 },
