@@ -27,6 +27,8 @@ export interface RedisGuardOptions {
   readonly timeoutMs?: number;
   /** How often Redis is tried while it is away. The default value is 250 ms. */
   readonly probeMs?: number;
+  /** How often it is asked while it is there, so that its going is known though nobody needs it. The default value is 5 s. */
+  readonly watchMs?: number;
   /** Told of each command that was sent to Redis for somebody. */
   readonly onCommand?: CommandWatch | undefined;
 }
@@ -36,6 +38,7 @@ export type CommandWatch = (command: string, durationMs: number, failed: boolean
 
 const TIMEOUT_MS = 75;
 const PROBE_MS = 250;
+const WATCH_MS = 5000;
 /** How often the log is told that Redis is away. */
 const REMIND_MS = 30_000;
 const PROBE_LIFE_MS = '1000';
@@ -58,6 +61,7 @@ export class RedisGuard {
   readonly #keyPrefix: string;
   readonly #timeoutMs: number;
   readonly #probeMs: number;
+  readonly #watchMs: number;
   readonly #onCommand: CommandWatch | undefined;
   readonly #listeners: (() => void)[] = [];
   #up = false;
@@ -69,12 +73,14 @@ export class RedisGuard {
   #startingUntil = performance.now() + START_MS;
 
   constructor(options: RedisGuardOptions) {
-    const { connection, log, keyPrefix, timeoutMs = TIMEOUT_MS, probeMs = PROBE_MS, onCommand } = options;
+    const { connection, log, keyPrefix, timeoutMs = TIMEOUT_MS, onCommand } = options;
+    const { probeMs = PROBE_MS, watchMs = WATCH_MS } = options;
     this.#connection = connection;
     this.#log = log;
     this.#keyPrefix = keyPrefix;
     this.#timeoutMs = timeoutMs;
     this.#probeMs = probeMs;
+    this.#watchMs = watchMs;
     this.#onCommand = onCommand;
     this.#probeKey = `${keyPrefix}probe`;
     this.#scheduleProbe(0);
@@ -192,6 +198,7 @@ export class RedisGuard {
   }
 
   #scheduleProbe(afterMs: number): void {
+    clearTimeout(this.#probe);
     this.#probe = setTimeout(() => this.#try(), afterMs);
     this.#probe.unref();
   }
@@ -201,6 +208,8 @@ export class RedisGuard {
     this.#inTime(this.#probeKey, command, this.#timeoutMs).then(
       () => {
         if (this.#closed) return;
+        this.#scheduleProbe(this.#watchMs);
+        if (this.#up) return;
         this.#up = true;
         this.#startingUntil = 0;
         this.#log.info('Redis answers');
@@ -210,6 +219,7 @@ export class RedisGuard {
         if (this.#closed) return;
         const message = messageOf(error);
         if (message.startsWith('READONLY')) this.#connection.reconnect();
+        this.#up = false;
         const isStarting = performance.now() < this.#startingUntil;
         if (!isStarting) this.#remind(message);
         this.#scheduleProbe(isStarting ? START_PROBE_MS : this.#probeMs);

@@ -39,4 +39,19 @@ describe('the guard of a Redis', () => {
       guard.close();
     },
   );
+
+  it('notices that it goes, and that it is back, though nobody asks for anything', async () => {
+    const { connection, state } = connectionTo(new Map());
+    const log = pino({ level: 'silent' });
+    const guard = new RedisGuard({ connection, log, keyPrefix: 'test:', probeMs: 5, watchMs: 10 });
+    await guard.ready(1000);
+    let returns = 0;
+    guard.whenUp(() => returns++);
+    state.fails = true;
+    await expect.poll(() => guard.up).toBe(false);
+    state.fails = false;
+    await expect.poll(() => guard.up).toBe(true);
+    expect(returns).toBe(2);
+    guard.close();
+  });
 });
