@@ -84,6 +84,8 @@ export interface GatewayErrorOptions {
   readonly providerCode?: string | undefined;
   /** The status the provider answered with. */
   readonly providerStatus?: number | undefined;
+  /** Whose limit it is: `key:NAME`, `user:ID`, `address:IP`, or `global` for that of all callers together. */
+  readonly limitOf?: string | undefined;
   /** Methods a 405 names in its Allow header. */
   readonly allow?: readonly string[] | undefined;
   /** Whether the request certainly never reached the provider: no connection could be made. */
@@ -111,6 +113,7 @@ export class GatewayError extends Error {
   readonly violations: readonly FieldViolation[];
   readonly providerCode: string | undefined;
   readonly providerStatus: number | undefined;
+  readonly limitOf: string | undefined;
   readonly allow: readonly string[] | undefined;
   readonly unsent: boolean;
   readonly lasting: boolean;
@@ -133,6 +136,7 @@ export class GatewayError extends Error {
     this.violations = options.violations ?? [];
     this.providerCode = options.providerCode;
     this.providerStatus = options.providerStatus;
+    this.limitOf = options.limitOf;
     this.allow = options.allow;
     this.unsent = options.unsent ?? false;
     this.lasting = options.lasting ?? false;

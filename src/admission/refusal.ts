@@ -16,6 +16,7 @@ export function refusalOf(taken: Taken & { admitted: false }, context: CallConte
   const message = `${whose(refusedBy, context)} ${why(refusedBy, Math.max(0, remaining))}`;
   return new GatewayError(reason, message, {
     retryAfterMs: Number.isFinite(waitMs) ? Math.ceil(waitMs) : undefined,
+    limitOf: refusedBy.subject,
   });
 }
 

@@ -234,6 +234,12 @@ describe('a gateway with limits', () => {
     for (const { headers } of answers) expect(headers.get('ratelimit-policy')).toBe('"requests";q=100;w=100');
     const refused = answers.find(({ status }) => status === 429);
     expect(refused?.body.error?.message).toBe('all callers together have no call left of 2 at once and 2 a second');
+    const client = createClient(CompletionService, createGrpcTransport({ baseUrl: gateway.url }));
+    const request = { model: 'scripted-model', messages: [{ role: Role.USER, parts: [] }] };
+    const failure = await Promise.all(
+      Array.from({ length: 3 }, () => client.createCompletion({ request }, { headers: authorization('a') })),
+    ).catch(ConnectError.from);
+    expect((failure as ConnectError).findDetails(QuotaFailureSchema)[0]?.violations[0]?.subject).toBe('global');
     await gateway.close();
   });
 

@@ -25,7 +25,7 @@ function detail<Desc extends DescMessage>(desc: Desc, value: MessageInitShape<De
  * The core names fields of its request; `fieldPrefix` leads there from the rpc's message.
  */
 export function toConnectError(error: GatewayError, { requestId, principal }: Arrival, fieldPrefix = ''): ConnectError {
-  const { reason, message, retryAfterMs, provider, attempts } = error;
+  const { reason, message, retryAfterMs, provider, attempts, limitOf } = error;
   const details = [...described(error, requestId)];
   if (retryAfterMs !== undefined) details.push(detail(RetryInfoSchema, { retryDelay: durationOf(retryAfterMs) }));
   if (error.violations.length > 0) {
@@ -36,7 +36,8 @@ export function toConnectError(error: GatewayError, { requestId, principal }: Ar
     details.push(detail(BadRequestSchema, { fieldViolations }));
   }
   if (reason === 'rate_limited' || reason === 'budget_exhausted') {
-    const violations = [{ subject: `key:${principal?.name ?? 'anonymous'}`, description: message }];
+    const subject = limitOf ?? `key:${principal?.name ?? 'anonymous'}`;
+    const violations = [{ subject, description: message }];
     details.push(detail(QuotaFailureSchema, { violations }));
   }
   details.push(detail(CallFailureSchema, { reason, attempts: [...attempts], requestId }));
