@@ -1,6 +1,6 @@
 import type { CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { EmbeddingRequest } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
-import type { CallContext } from '../completion.ts';
+import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Limit } from '../store/store.ts';
 import { type Budget, budgetLimit, showUsd } from './budget.ts';
@@ -71,24 +71,32 @@ export function callLimits(options: CallLimitsOptions) {
   const fallback = tiers.get('default');
   if (fallback === undefined) throw new TypeError('there is no tier "default"');
   const global = globalLimits(options.global);
+  /** Of keys these are the same for every call. */
+  const ofKeys = new WeakMap<Principal, readonly Limit[]>();
+
+  const ownLimits = (user: User, tier: Tier): Limit[] => {
+    const limits: Limit[] = [bucketOf(user, tier)];
+    const { subject, suffix } = user;
+    const capacity = tier.maxConcurrent;
+    if (capacity > 0) limits.push({ kind: 'concurrent', subject, name: `concurrent${suffix}`, capacity, amount: 1 });
+    return limits;
+  };
+  const ownLimitsOf = (user: User, tier: Tier, principal: Principal): readonly Limit[] => {
+    if (limitBy !== 'key' || principal.name === 'anonymous') return ownLimits(user, tier);
+    let limits = ofKeys.get(principal);
+    if (limits === undefined) {
+      limits = ownLimits(user, tier);
+      ofKeys.set(principal, limits);
+    }
+    return limits;
+  };
 
   return (request: Request, context: CallContext): Demand | Promise<Demand> => {
     const { name, tier: tierName } = context.principal;
     const tier = tiers.get(tierName) ?? fallback;
     const budget = budgets.size === 0 ? undefined : budgets.get(name);
     const user = userOf(limitBy, request, context);
-    const limits: Limit[] = [bucketOf(user, tier)];
-    if (tier.maxConcurrent > 0) {
-      const { subject, suffix } = user;
-      limits.push({
-        kind: 'concurrent',
-        subject,
-        name: `concurrent${suffix}`,
-        capacity: tier.maxConcurrent,
-        amount: 1,
-      });
-    }
-    limits.push(...global);
+    const limits = [...ownLimitsOf(user, tier, context.principal), ...global];
     if (tier.tokensPerMinute === 0 && budget === undefined) return { limits, reserve: undefined };
     const reserve = reserveFor(request, context);
     const withReserve = (known: Reserve) => {

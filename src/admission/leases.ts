@@ -9,7 +9,7 @@ export class Leases {
   readonly #store: LimitStore;
   readonly #timer: NodeJS.Timeout;
   readonly #old = new Set<Reservation>();
-  #young = new Set<Reservation>();
+  readonly #young = new Set<Reservation>();
 
   /** Every `roundMs`: a lease must last for more than two rounds. */
   constructor(store: LimitStore, roundMs: number) {
@@ -33,6 +33,6 @@ export class Leases {
   #renew(): void {
     if (this.#old.size > 0) this.#store.renew([...this.#old]);
     for (const reservation of this.#young) this.#old.add(reservation);
-    this.#young = new Set();
+    this.#young.clear();
   }
 }

@@ -9,17 +9,19 @@ const SWEPT = 4;
 const CHOICES = 16;
 
 /**
- * Token buckets by key, three numbers each: about 100 bytes with the key, where an object would take 250.
+ * Token buckets by key, three numbers each: about 110 bytes with the key, where an object would take 250.
  *
  * A full bucket needs no row, as a missing one is full. Rows of buckets that have filled up meanwhile are found in passing.
  */
 export class BucketTable {
   readonly #maxRows: number;
   readonly #rows = new Map<string, number>();
+  /** The key of each row; undefined: it is free. */
+  readonly #keys: (string | undefined)[] = [];
   readonly #free: number[] = [];
   #values = new Float64Array(FIRST_ROWS * FIELDS);
-  #used = 0;
-  #hand = this.#rows.entries();
+  /** The row that is looked at next. */
+  #hand = 0;
 
   /** A table that has reached `maxRows` forgets, of a few, the bucket that is full soonest. */
   constructor(maxRows: number) {
@@ -34,7 +36,8 @@ export class BucketTable {
     const row = this.#rows.get(key);
     if (row === undefined) return capacity;
     const values = this.#values;
-    return levelAt(now, values[row + 1] as number, values[row] as number, capacity, refillPerMs);
+    const at = row * FIELDS;
+    return levelAt(now, values[at + 1] as number, values[at] as number, capacity, refillPerMs);
   }
 
   write(key: string, level: number, capacity: number, refillPerMs: number, now: number): void {
@@ -46,17 +49,20 @@ export class BucketTable {
     }
     if (row === undefined) {
       if (this.#rows.size >= this.#maxRows) this.#evict();
-      row = this.#newRow();
-      this.#rows.set(key, row);
+      row = this.#newRow(key);
     }
-    this.#values[row] = level;
-    this.#values[row + 1] = now;
-    this.#values[row + 2] = now + msToFill(level, capacity, refillPerMs);
+    const values = this.#values;
+    const at = row * FIELDS;
+    values[at] = level;
+    values[at + 1] = now;
+    values[at + 2] = now + msToFill(level, capacity, refillPerMs);
   }
 
-  #newRow(): number {
-    const row = this.#free.pop() ?? this.#used++ * FIELDS;
-    if (row + FIELDS > this.#values.length) {
+  #newRow(key: string): number {
+    const row = this.#free.pop() ?? this.#keys.length;
+    this.#keys[row] = key;
+    this.#rows.set(key, row);
+    if ((row + 1) * FIELDS > this.#values.length) {
       const larger = new Float64Array(this.#values.length * 2);
       larger.set(this.#values);
       this.#values = larger;
@@ -66,37 +72,36 @@ export class BucketTable {
 
   #forget(key: string, row: number): void {
     this.#rows.delete(key);
+    this.#keys[row] = undefined;
     this.#free.push(row);
   }
 
-  #next(): [string, number] | undefined {
-    let next = this.#hand.next();
-    if (next.done) {
-      this.#hand = this.#rows.entries();
-      next = this.#hand.next();
-    }
-    return next.value;
+  /** The next row in turn, which may be free. */
+  #next(): number {
+    if (this.#hand >= this.#keys.length) this.#hand = 0;
+    return this.#hand++;
   }
 
   #sweep(now: number): void {
-    for (let count = 0; count < SWEPT; count++) {
-      const entry = this.#next();
-      if (entry === undefined) return;
-      if ((this.#values[entry[1] + 2] as number) <= now) this.#forget(...entry);
+    for (let count = Math.min(SWEPT, this.#keys.length); count > 0; count--) {
+      const row = this.#next();
+      const key = this.#keys[row];
+      if (key !== undefined && (this.#values[row * FIELDS + 2] as number) <= now) this.#forget(key, row);
     }
   }
 
   #evict(): void {
-    let choice: [string, number] | undefined;
+    let choice: number | undefined;
     let soonest = Number.POSITIVE_INFINITY;
     for (let count = 0; count < CHOICES; count++) {
-      const entry = this.#next();
-      if (entry === undefined) break;
-      const fullAt = this.#values[entry[1] + 2] as number;
+      const row = this.#next();
+      if (this.#keys[row] === undefined) continue;
+      const fullAt = this.#values[row * FIELDS + 2] as number;
       if (choice !== undefined && fullAt >= soonest) continue;
-      choice = entry;
+      choice = row;
       soonest = fullAt;
     }
-    if (choice) this.#forget(...choice);
+    const key = choice === undefined ? undefined : this.#keys[choice];
+    if (choice !== undefined && key !== undefined) this.#forget(key, choice);
   }
 }
