@@ -2,6 +2,7 @@ import { type CompletionRequest, RoutingStrategy } from '../../gen/llmgateway/v1
 import type { EmbeddingRequest } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
+import type { Provider } from '../providers/provider.ts';
 import type { AttemptLimits, Target } from '../providers/target.ts';
 import type { Catalogue } from './catalogue.ts';
 import { misfit, type Need, needOf } from './need.ts';
@@ -49,6 +50,8 @@ export interface RouterOptions {
 /** Groups that take turns; more come from callers who make names up. */
 const maxTurns = 1_000;
 const maxTargets = 2_000;
+/** Names of models of one caller. */
+const maxPlain = 200;
 
 /** From the word in `model` to targets, and from targets to the order in which to try them. */
 export class Router {
@@ -57,6 +60,8 @@ export class Router {
   /** Made once and used by many calls, as long as nothing else is known of their models. */
   readonly #targets = new Map<string, { readonly version: number; readonly target: Target }>();
   readonly #resolved = new WeakMap<Request, Resolved | Promise<Resolved>>();
+  /** Where calls that wish for nothing but a model go, by caller and model, as long as nothing else is known. */
+  readonly #plain = new WeakMap<Principal, Map<string, PlainResolution>>();
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -85,12 +90,35 @@ export class Router {
   #resolveOrLookUp(request: Request, principal: Principal): Resolved | Promise<Resolved> {
     const { catalogue } = this.#options;
     try {
-      return this.resolveNow(request, principal);
+      return wishesForModelOnly(request) ? this.#resolvePlain(request, principal) : this.resolveNow(request, principal);
     } catch (error) {
       const isUnknown = error instanceof GatewayError && error.reason === 'model_not_found';
       if (!isUnknown || !catalogue.stale) throw error;
       return catalogue.refresh().then(() => this.resolveNow(request, principal));
     }
+  }
+
+  #resolvePlain(request: Request, principal: Principal): Resolved {
+    const { names, catalogue } = this.#options;
+    let ofCaller = this.#plain.get(principal);
+    if (ofCaller === undefined) {
+      ofCaller = new Map();
+      this.#plain.set(principal, ofCaller);
+    }
+    const { providers } = names;
+    const known = ofCaller.get(request.model);
+    const isKnown = known?.version === catalogue.version && known.providers === providers;
+    if (known && isKnown && known.resolved.targets.every(isAvailable)) return known.resolved;
+    let isLasting = true;
+    const resolved = this.resolveNow(request, principal, (_target, why) => {
+      // It may be back at any time.
+      if (why === 'unavailable') isLasting = false;
+    });
+    if (isLasting) {
+      if (ofCaller.size >= maxPlain) ofCaller.clear();
+      ofCaller.set(request.model, { version: catalogue.version, providers, resolved });
+    }
+    return resolved;
   }
 
   /** The same by what is known at this moment, and anew each time. */
@@ -192,6 +220,24 @@ export class Router {
     this.#targets.set(key, { version: catalogue.version, target });
     return target;
   }
+}
+
+/** A resolution that holds as long as the catalogue has this version, and these are the providers. */
+interface PlainResolution {
+  readonly version: number;
+  readonly providers: readonly Provider[];
+  readonly resolved: Resolved;
+}
+
+/** Whether what a call asks for, beside its model, has no say in where it may go. */
+function wishesForModelOnly(request: Request): boolean {
+  const { options } = request;
+  if ('reasoning' in request && request.reasoning !== undefined) return false;
+  return !options || (options.provider === '' && options.routingStrategy === 0 && options.fallback === undefined);
+}
+
+function isAvailable({ provider }: Target): boolean {
+  return provider.unavailable === undefined;
 }
 
 function fittingOf(

@@ -69,7 +69,7 @@ function routerOf(setup: Setup = {}) {
       .map(({ provider }) => provider.name)
       .join('');
   };
-  return { router, observations, catalogue, closed, left, order };
+  return { router, observations, catalogue, providers, closed, left, order };
 }
 
 function requestOf(model: string, text = 'hi', options: Options = {}): CompletionRequest {
@@ -226,7 +226,40 @@ describe('a call', () => {
     const asked = requestOf('any');
     const resolved = router.resolve(asked, anybody);
     expect(router.resolve(asked, anybody)).toBe(resolved);
-    expect(router.resolve(requestOf('any'), anybody)).not.toBe(resolved);
+    const wishing = requestOf('any', 'hi', { provider: 'a' });
+    expect(router.resolve(wishing, anybody)).toBe(router.resolve(wishing, anybody));
+  });
+
+  it('that wishes for a model only goes where the one before it went', () => {
+    const { router } = routerOf();
+    const resolved = router.resolve(requestOf('any'), anybody);
+    expect(router.resolve(requestOf('any', 'something else'), anybody)).toBe(resolved);
+    for (const wish of [{ provider: 'b' }, { fallback: false }, { routingStrategy: RANDOM }]) {
+      expect(router.resolve(requestOf('any', 'hi', wish), anybody)).not.toBe(resolved);
+    }
+    const somebody = { ...anybody, models: ['a/*'] };
+    expect(router.resolve(requestOf('any'), somebody)).toMatchObject({ targets: [{ provider: { name: 'a' } }] });
+    expect(router.resolve(requestOf('any'), anybody)).toBe(resolved);
+  });
+
+  it('goes elsewhere once a provider is gone, or back, or more is known of models', () => {
+    const { router, catalogue, providers } = routerOf();
+    const [first] = providers;
+    const targets = () => {
+      const resolved = router.resolve(requestOf('any'), anybody);
+      if (resolved instanceof Promise) throw new Error('not now');
+      return resolved.targets;
+    };
+    const names = () => targets().map(({ provider }) => provider.name);
+    expect(names()).toEqual(['a', 'b', 'c']);
+    Object.assign(first ?? {}, { unavailable: 'gone' });
+    expect(names()).toEqual(['b', 'c']);
+    Object.assign(first ?? {}, { unavailable: undefined });
+    expect(names()).toEqual(['a', 'b', 'c']);
+    const before = targets();
+    expect(targets()).toBe(before);
+    catalogue.version++;
+    expect(targets()).not.toBe(before);
   });
 
   it('is resolved to the same targets as others, as long as nothing else is known of them', () => {
