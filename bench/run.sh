@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures what a call costs in the gateway, beside the least that a Node proxy can do; bench/README.md says how to read it.
 #
-#   npm run bench                   five interleaved rounds, about four minutes
+#   npm run bench                   five interleaved rounds, about five minutes
 #   npm run bench -- --telemetry    what traces and metrics cost, beside neither; goes first, before other options
 #   npm run bench -- --quick        short phases, for a first look
 #   npm run bench -- --rounds 9     and the other options of ../shared/bench/run.sh
@@ -36,6 +36,6 @@ fi
 # 3: a round failed. The others are there to be read, and the report names it.
 status=0
 "$harness/run.sh" --targets "$REPOSITORY/bench/targets.json" --only "$only" --scen throughput,sse,paced \
-  --rounds 5 --thr 4 --sse 4 --paced 4 --out "$results" "$@" || status=$?
+  --rounds 5 --warm 10 --thr 4 --sse 4 --paced 4 --out "$results" "$@" || status=$?
 [ "$status" = 0 ] || [ "$status" = 3 ] || exit "$status"
 "$REPOSITORY/node_modules/.bin/node" "$REPOSITORY/bench/report.ts" "$results"
