@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { getHeapStatistics } from 'node:v8';
 import type { Logger } from 'pino';
 import { type CompletionEvent, type CompletionRequest, RoutingStrategy } from '../gen/llmgateway/v1/completion_pb.ts';
 import type { Config, JwtConfig } from '../gen/llmgateway/v1/config_pb.ts';
@@ -34,7 +35,6 @@ import { MemoryOutcomes } from './cache/memory-outcomes.ts';
 import { completionOutcomes, embeddingOutcomes } from './cache/outcome-form.ts';
 import type { OutcomeStore } from './cache/outcome-store.ts';
 import { purgeAnswers } from './cache/purge.ts';
-import { RecordingRoom } from './cache/recording.ts';
 import { RedisCache } from './cache/redis-cache.ts';
 import { RedisOutcomes } from './cache/redis-outcomes.ts';
 import { SingleFlight } from './cache/single-flight.ts';
@@ -51,6 +51,7 @@ import type { Target } from './providers/target.ts';
 import { trustAlso } from './providers/trust.ts';
 import { createReload, type Reload, reloadFor } from './reload.ts';
 import { Replaceable } from './replaceable.ts';
+import { Room } from './room.ts';
 import { Catalogue } from './routing/catalogue.ts';
 import { explain } from './routing/explain.ts';
 import { Fleet } from './routing/fleet.ts';
@@ -146,6 +147,10 @@ const LATE_SAMPLES = 8;
 const LEASE_MS = 20_000;
 /** A lease outlasts three rounds: one that a store misses is no loss. */
 const LEASE_ROUND_MS = 5_000;
+/** The most bytes of all answers together that are being recorded for the cache and for retries. */
+const RECORDED_BYTES = 32 * 1024 * 1024;
+/** Of the heap, for all answers together that are held back until they are whole. */
+const HELD_SHARE = 1 / 8;
 /** A process that is paused for longer than this while it carries out a call may see another one carry it out, too. */
 const CLAIM_LEASE_MS = 10_000;
 
@@ -163,6 +168,7 @@ interface Lasting {
   readonly leases: Leases;
   readonly telemetry: Telemetry;
   readonly repeats: Repeats;
+  readonly held: Room;
   readonly overload: Overload;
   readonly shed: ShedCounts;
 }
@@ -175,7 +181,7 @@ interface Repeats {
   /** What is kept in this process, which has bounds. */
   readonly own: { readonly answers: MemoryCache; readonly outcomes: MemoryOutcomes };
   /** Shared by all answers that are put together to be kept. */
-  readonly room: RecordingRoom;
+  readonly room: Room;
   readonly flights: {
     readonly answers: SingleFlight<CompletionEvent>;
     readonly completions: SingleFlight<CompletionEvent>;
@@ -346,6 +352,7 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, tel
     leases: new Leases(stores.limits, LEASE_ROUND_MS),
     telemetry,
     repeats: repeatsOf(config, stores),
+    held: new Room(getHeapStatistics().heap_size_limit * HELD_SHARE),
     overload: new Overload({
       ...overloadSettings(config),
       lateSamples: LATE_SAMPLES,
@@ -368,7 +375,7 @@ function repeatsOf(config: Config, { redis }: Stores): Repeats {
     outcomes: redis
       ? guardedOutcomes(new RedisOutcomes({ redis, keyPrefix, leaseMs: CLAIM_LEASE_MS }), own.outcomes)
       : own.outcomes,
-    room: new RecordingRoom(),
+    room: new Room(RECORDED_BYTES),
     flights: {
       answers: new SingleFlight(completions),
       completions: new SingleFlight(completions),
@@ -701,6 +708,7 @@ function gatewayOf(
           : planOf(resolved, request, context, sinceAt);
       },
       guardOf,
+      held: lasting.held,
       random: Math.random,
     }),
     async listModels(principal) {

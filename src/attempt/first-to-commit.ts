@@ -4,6 +4,7 @@ import type { CallContext, Completer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { newId } from '../new-id.ts';
 import { costOf, type Target } from '../providers/target.ts';
+import type { Room } from '../room.ts';
 import { pause, unlessStopped } from '../stop.ts';
 import { timestampOf } from '../time.ts';
 import { Course, type RetryPolicy } from './course.ts';
@@ -32,6 +33,8 @@ export interface FirstToCommitOptions<Request> {
   /** Where the call may go; throws if there is nowhere. */
   readonly planFor: (request: Request, context: CallContext) => Promise<Plan> | Plan;
   readonly guardOf: (target: Target) => TargetGuard;
+  /** Where answers are held back until they are whole. */
+  readonly held: Room;
   readonly random: () => number;
 }
 
@@ -89,6 +92,7 @@ class Call<Request, Event> {
   readonly #plan: Plan;
   readonly #guards: readonly TargetGuard[];
   readonly #course: Course;
+  readonly #room: Room;
   readonly #began = performance.now();
   readonly #attempts: Attempt[] = [];
   readonly #errors: GatewayError[] = [];
@@ -101,12 +105,13 @@ class Call<Request, Event> {
     request: Request,
     context: CallContext,
     plan: Plan,
-    { guardOf, random }: FirstToCommitOptions<Request>,
+    { guardOf, held, random }: FirstToCommitOptions<Request>,
   ) {
     this.#operation = operation;
     this.#request = request;
     this.#context = context;
     this.#plan = plan;
+    this.#room = held;
     this.#guards = plan.targets.map(guardOf);
     const stages = plan.targets.map(({ contextWindow }, at) => ({
       contextWindow,
@@ -183,6 +188,7 @@ class Call<Request, Event> {
       request: this.#request,
       context: this.#context,
       buffered,
+      room: this.#room,
       cancellable: hedgeAfterMs !== undefined,
       capMs: this.#capMs(),
     };

@@ -2,6 +2,7 @@ import type { Attempt } from '../../gen/llmgateway/v1/completion_pb.ts';
 import type { CallContext } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Target } from '../providers/target.ts';
+import type { Room } from '../room.ts';
 import { Stop } from '../stop.ts';
 import { attempt, attemptAtOnce } from './attempt.ts';
 import type { Operation } from './operation.ts';
@@ -11,6 +12,7 @@ import type { Seat } from './target-guard.ts';
 const maxHeld = 16 * 1024 * 1024;
 /** The same for what comes before the first content of one that is not. */
 const maxBeforeContent = 1024 * 1024;
+const RETRY_AFTER_MS = 1000;
 
 /** What a trial is made with. */
 export interface TrialOptions<Request, Event> {
@@ -19,6 +21,8 @@ export interface TrialOptions<Request, Event> {
   readonly context: CallContext;
   /** Whether only the whole answer commits. */
   readonly buffered: boolean;
+  /** Where it is held back until then. */
+  readonly room: Room;
   /** Whether the trial may be called off though the call goes on. */
   readonly cancellable: boolean;
   /** How long its first content may be waited for, in milliseconds, beside the target's own limits. */
@@ -33,6 +37,7 @@ export class Trial<Request, Event> {
   readonly held: Event[] = [];
   readonly #operation: Operation<Request, Event>;
   readonly #buffered: boolean;
+  readonly #room: Room;
   readonly #stop: Stop | undefined;
   /** What comes after the commit; undefined: nothing, as the answer is read at once. */
   readonly rest: AsyncGenerator<Event, undefined> | undefined;
@@ -41,13 +46,16 @@ export class Trial<Request, Event> {
   hasSpoken = false;
   #unfollow = () => {};
   #size = 0;
+  /** What of it counts against the room. */
+  #taken = 0;
 
   constructor(options: TrialOptions<Request, Event>, target: Target, seat: Seat, log: Attempt) {
-    const { operation, request, context, buffered, cancellable, capMs } = options;
+    const { operation, request, context, buffered, room, cancellable, capMs } = options;
     this.target = target;
     this.log = log;
     this.#operation = operation;
     this.#buffered = buffered;
+    this.#room = room;
     this.#stop = cancellable ? new Stop() : undefined;
     const ownContext = this.#stop ? { ...context, signal: this.#follow(context, this.#stop) } : context;
     const own = { operation, target, request, context: ownContext, seat, log, capMs };
@@ -61,12 +69,19 @@ export class Trial<Request, Event> {
       for (const event of (await this.#atOnce) ?? []) this.#hold(event);
       return;
     }
-    for (;;) {
-      const { done, value: event } = await this.rest.next();
-      // An attempt without a last event throws.
-      if (done || this.#hold(event)) return;
-      this.#size += this.#operation.sizeOf(event);
-      if (this.#size > (this.#buffered ? maxHeld : maxBeforeContent)) await this.#refuse(this.rest);
+    try {
+      for (;;) {
+        const { done, value: event } = await this.rest.next();
+        // An attempt without a last event throws.
+        if (done || this.#hold(event)) return;
+        const bytes = this.#operation.sizeOf(event);
+        this.#size += bytes;
+        if (this.#size > (this.#buffered ? maxHeld : maxBeforeContent)) await this.#refuse(this.rest);
+        if (this.#buffered && !this.#take(bytes)) await this.#giveUp(this.rest);
+      }
+    } catch (cause) {
+      this.#giveBack();
+      throw cause;
     }
   }
 
@@ -84,6 +99,7 @@ export class Trial<Request, Event> {
   cancel(): void {
     this.#stop?.abort(new GatewayError('cancelled', 'another target was quicker'));
     this.#unfollow();
+    this.#giveBack();
     this.rest?.return(undefined).catch(() => {});
   }
 
@@ -91,6 +107,7 @@ export class Trial<Request, Event> {
   async end(): Promise<void> {
     await this.rest?.return(undefined);
     this.#unfollow();
+    this.#giveBack();
   }
 
   #follow({ signal }: CallContext, stop: Stop): Stop {
@@ -99,6 +116,24 @@ export class Trial<Request, Event> {
     signal.addEventListener('abort', abort);
     this.#unfollow = () => signal.removeEventListener('abort', abort);
     return stop;
+  }
+
+  #take(bytes: number): boolean {
+    if (!this.#room.take(bytes)) return false;
+    this.#taken += bytes;
+    return true;
+  }
+
+  #giveBack(): void {
+    this.#room.giveBack(this.#taken);
+    this.#taken = 0;
+  }
+
+  /** There is no memory to hold back more: nobody's fault but ours. */
+  async #giveUp(iterator: AsyncGenerator<Event, undefined>): Promise<never> {
+    await iterator.return(undefined);
+    const message = 'too many answers are held back until they are whole, and there is no memory for more';
+    throw new GatewayError('overloaded', message, { retryAfterMs: RETRY_AFTER_MS });
   }
 
   async #refuse(iterator: AsyncGenerator<Event, undefined>): Promise<never> {

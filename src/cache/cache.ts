@@ -9,11 +9,12 @@ import {
 import { AtOnce } from '../at-once.ts';
 import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
 import { Later } from '../later.ts';
+import type { Room } from '../room.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, millisecondsOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
 import { cacheKey, type KeyTarget } from './key.ts';
-import { isKeepable, packForOthers, Recording, type RecordingRoom, unpack } from './recording.ts';
+import { isKeepable, packForOthers, Recording, unpack } from './recording.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { Told } from './told.ts';
 
@@ -44,7 +45,7 @@ export interface CacheOptions {
   /** About how many bytes an event takes. */
   readonly sizeOf: (event: CompletionEvent) => number;
   /** What answers share while they are put together to be stored. */
-  readonly room: RecordingRoom;
+  readonly room: Room;
   /** Whether there is memory for more answers. */
   readonly mayStore: () => boolean;
   readonly counts: CacheCounts;

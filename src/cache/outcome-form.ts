@@ -10,8 +10,9 @@ import {
   EmbeddingResultSchema,
 } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import { replay } from '../completion.ts';
+import type { Room } from '../room.ts';
 import { completionFingerprint, embeddingFingerprint } from './key.ts';
-import { Recording, type RecordingRoom } from './recording.ts';
+import { Recording } from './recording.ts';
 
 /** How the answers of one operation are kept, and given again. */
 export interface OutcomeForm<Request, Event> {
@@ -37,7 +38,7 @@ export interface Recorder<Event> {
 /** Completions; `sizeOf` tells about how many bytes an event takes. */
 export function completionOutcomes(
   sizeOf: (event: CompletionEvent) => number,
-  room: RecordingRoom,
+  room: Room,
 ): OutcomeForm<CompletionRequest, CompletionEvent> {
   return {
     fingerprintOf: completionFingerprint,

@@ -6,51 +6,19 @@ import {
   FinishReason,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { CompletionFold } from '../completion.ts';
+import type { Room } from '../room.ts';
 
 /** A longer answer is not kept: it would have to be held in memory while it comes. */
 const MOST_BYTES = 8 * 1024 * 1024;
 
-/** The most bytes of all answers that are being put together. */
-const ALL_BYTES = 32 * 1024 * 1024;
-
-/**
- * The memory that recordings share.
- *
- * Without it 200 long answers that nobody reads would take 1.6 GB, since each is bound by what is worth keeping only.
- */
-export class RecordingRoom {
-  readonly #maxBytes: number;
-  #bytes = 0;
-
-  constructor(maxBytes = ALL_BYTES) {
-    this.#maxBytes = maxBytes;
-  }
-
-  /** How many bytes are taken. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** Take so many bytes more, if there are. */
-  take(bytes: number): boolean {
-    if (this.#bytes + bytes > this.#maxBytes) return false;
-    this.#bytes += bytes;
-    return true;
-  }
-
-  giveBack(bytes: number): void {
-    this.#bytes -= bytes;
-  }
-}
-
 /** Puts an answer together while it passes by. */
 export class Recording {
   readonly #sizeOf: (event: CompletionEvent) => number;
-  readonly #room: RecordingRoom;
+  readonly #room: Room;
   #fold: CompletionFold | undefined = new CompletionFold();
   #bytes = 0;
 
-  constructor(sizeOf: (event: CompletionEvent) => number, room: RecordingRoom) {
+  constructor(sizeOf: (event: CompletionEvent) => number, room: Room) {
     this.#sizeOf = sizeOf;
     this.#room = room;
   }

@@ -14,6 +14,7 @@ import {
 } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { Target } from '../../src/providers/target.ts';
+import { Room } from '../../src/room.ts';
 import { contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
 const consumed: Usage = {
@@ -42,6 +43,7 @@ async function noted(targets: readonly Target[], reads = Number.POSITIVE_INFINIT
       buffered: false,
     }),
     guardOf: ({ provider, model }) => guards.of(provider.name, model),
+    held: new Room(1e9),
     random: () => 0.5,
   });
   let read = 0;

@@ -14,6 +14,7 @@ import {
 } from '../../src/completion.ts';
 import { GatewayError, type Reason } from '../../src/errors.ts';
 import type { Price, Target } from '../../src/providers/target.ts';
+import { Room } from '../../src/room.ts';
 import { Observations } from '../../src/routing/observations.ts';
 import { contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
@@ -47,7 +48,7 @@ function run(targets: readonly Target[], context = contextOf(), more: Partial<Pl
     ...more,
   };
   const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
-  const complete = firstToCommit(completions, { planFor: () => plan, guardOf, random: () => 0.5 });
+  const complete = firstToCommit(completions, { planFor: () => plan, guardOf, held: new Room(1e9), random: () => 0.5 });
   return { events: complete(requestOf(), context), recordOf: (name: string) => observations.of(name), guardOf };
 }
 

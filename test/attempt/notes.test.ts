@@ -5,6 +5,7 @@ import { completions } from '../../src/attempt/operation.ts';
 import { choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { Target } from '../../src/providers/target.ts';
+import { Room } from '../../src/room.ts';
 import { CallNotes } from '../../src/telemetry/call-notes.ts';
 import { contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
@@ -34,7 +35,7 @@ function noted(
     buffered: false,
   };
   const guardOf = ({ provider, model }: Target) => guards.of(provider.name, model);
-  const complete = firstToCommit(completions, { planFor: () => plan, guardOf, random: () => 0.5 });
+  const complete = firstToCommit(completions, { planFor: () => plan, guardOf, held: new Room(1e9), random: () => 0.5 });
   return { notes, events: complete(requestOf(), contextOf({ notes, streaming })) };
 }
 

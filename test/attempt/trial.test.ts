@@ -10,6 +10,7 @@ import { Seat } from '../../src/attempt/target-guard.ts';
 import { Trial } from '../../src/attempt/trial.ts';
 import { choiceFinished, extra, finished, reasoningDelta, started, textDelta, usage } from '../../src/completion.ts';
 import { GatewayError } from '../../src/errors.ts';
+import { Room } from '../../src/room.ts';
 import { Observations } from '../../src/routing/observations.ts';
 import { Stop } from '../../src/stop.ts';
 import { contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
@@ -37,7 +38,7 @@ class CountedStop extends Stop {
   }
 }
 
-function begin(steps: readonly Step[], { buffered = false, cancellable = false } = {}) {
+function begin(steps: readonly Step[], { buffered = false, cancellable = false, room = new Room(1e9) } = {}) {
   const provider = scripted('one', steps);
   const target = targetOf(provider);
   const observations = new Observations();
@@ -48,7 +49,7 @@ function begin(steps: readonly Step[], { buffered = false, cancellable = false }
   const signal = new CountedStop();
   const context = contextOf({ signal });
   const capMs = Number.POSITIVE_INFINITY;
-  const options = { operation: completions, request: requestOf(), context, buffered, cancellable, capMs };
+  const options = { operation: completions, request: requestOf(), context, buffered, room, cancellable, capMs };
   const trial = new Trial(options, target, seat, log);
   return {
     trial,
@@ -132,6 +133,32 @@ describe('a trial', () => {
       });
       expect([provider.closed, active()]).toEqual([1, 0]);
       expect(log).toMatchObject({ outcome: AttemptOutcome.FAILED, reason: 'provider_protocol' });
+    });
+  });
+
+  describe('for which there is no memory', () => {
+    const steps = [started('m'), textDelta(0, 0, 'x'.repeat(1000)), textDelta(0, 0, 'y'.repeat(1000)), ...ending];
+
+    it('ends, and blames nobody but the gateway', async () => {
+      const room = new Room(1500);
+      const { trial, provider, log, guard, active } = begin(steps, { buffered: true, room });
+      await expect(trial.commit()).rejects.toMatchObject({ reason: 'overloaded', retryAfterMs: 1000 });
+      expect([provider.closed, active(), log.outcome, room.bytes]).toEqual([1, 0, AttemptOutcome.CANCELLED, 0]);
+      expect(guard.breaker.snapshot().totals.calls).toBe(0);
+    });
+
+    it('is what others leave, until they are over', async () => {
+      const room = new Room(3500);
+      const first = begin(steps, { buffered: true, room });
+      await first.trial.commit();
+      expect(room.bytes).toBeGreaterThan(2000);
+      await expect(begin(steps, { buffered: true, room }).trial.commit()).rejects.toMatchObject({
+        reason: 'overloaded',
+      });
+      await first.trial.end();
+      expect(room.bytes).toBe(0);
+      await expect(begin(steps, { buffered: true, room }).trial.commit()).resolves.toBeUndefined();
+      await expect(begin(steps, { room: new Room(0) }).trial.commit()).resolves.toBeUndefined();
     });
   });
 

@@ -11,9 +11,9 @@ import {
 import type { AnswerStore } from '../../src/cache/answer-store.ts';
 import { type CacheUse, cached } from '../../src/cache/cache.ts';
 import { MemoryCache } from '../../src/cache/memory-cache.ts';
-import { RecordingRoom } from '../../src/cache/recording.ts';
 import { SingleFlight } from '../../src/cache/single-flight.ts';
 import { type CallContext, choiceFinished, finished, started, textDelta, usage } from '../../src/completion.ts';
+import { Room } from '../../src/room.ts';
 import { CacheCounts } from '../../src/telemetry/cache-counts.ts';
 import { durationOf, timestampOf } from '../../src/time.ts';
 import { contextOf } from '../attempt/fake-provider.ts';
@@ -74,7 +74,7 @@ export function cacheOver(
     isLast: ({ event }) => event.case === 'finished',
     sizeOf: () => 100,
   });
-  const room = new RecordingRoom(more.roomBytes);
+  const room = new Room(more.roomBytes ?? 1e9);
   const targets = [{ provider: { name: 'groq' }, model: 'llama' }];
   const use = more.use === 'off' ? undefined : { ttlMs: 60_000, shared: false, targets, choice: '', ...more.use };
   const asked: CompletionRequest[] = [];

@@ -16,11 +16,11 @@ import { completionFingerprint, idempotencyName } from '../../src/cache/key.ts';
 import { MemoryOutcomes } from '../../src/cache/memory-outcomes.ts';
 import { completionOutcomes, embeddingOutcomes } from '../../src/cache/outcome-form.ts';
 import type { OutcomeStore } from '../../src/cache/outcome-store.ts';
-import { RecordingRoom } from '../../src/cache/recording.ts';
 import { RedisOutcomes } from '../../src/cache/redis-outcomes.ts';
 import { SingleFlight } from '../../src/cache/single-flight.ts';
 import { type CallContext, CompletionFold } from '../../src/completion.ts';
 import { GatewayError, type Reason } from '../../src/errors.ts';
+import { Room } from '../../src/room.ts';
 import { Stop } from '../../src/stop.ts';
 import { CacheCounts } from '../../src/telemetry/cache-counts.ts';
 import { aborted, contextOf } from '../attempt/fake-provider.ts';
@@ -43,7 +43,7 @@ function replicaOver(
     sizeOf: () => 100,
   });
   const asked: CompletionRequest[] = [];
-  const room = new RecordingRoom(1_000_000);
+  const room = new Room(1_000_000);
   const form = completionOutcomes(() => 100, room);
   const layer = idempotent({ store, flights, form, ttlMs: 60_000, leaseMs, counts, random: () => 0.5 });
   const complete = layer((request, context) => {

@@ -1,21 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import type { CompletionEvent, CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { Recording, RecordingRoom } from '../../src/cache/recording.ts';
+import { Recording } from '../../src/cache/recording.ts';
 import type { CallContext } from '../../src/completion.ts';
+import { Room } from '../../src/room.ts';
 import { aborted, contextOf } from '../attempt/fake-provider.ts';
 import { answering, cacheOver, giving, question } from './cached-calls.ts';
 
 const answer = answering(['one', 'two']);
 const size = 100 * answer.length;
 
-function record(events: readonly CompletionEvent[], room: RecordingRoom) {
+function record(events: readonly CompletionEvent[], room: Room) {
   const recording = new Recording(() => 100, room);
   return { recording, whole: events.map((event) => recording.add(event)).at(-1) };
 }
 
 describe('an answer that is put together', () => {
   it('takes room while it comes, and none once it is whole', () => {
-    const room = new RecordingRoom(size);
+    const room = new Room(size);
     const { recording } = record(answer.slice(0, 3), room);
     expect(room.bytes).toBe(300);
     for (const event of answer.slice(3, -1)) expect(recording.add(event)).toBeUndefined();
@@ -24,7 +25,7 @@ describe('an answer that is put together', () => {
   });
 
   it('is given up, and leaves its room to others, when there is not enough', () => {
-    const room = new RecordingRoom(size + 200);
+    const room = new Room(size + 200);
     const { recording } = record(answer.slice(0, 3), room);
     const { whole } = record(answer, room);
     expect([whole, room.bytes]).toEqual([undefined, 300]);
@@ -34,7 +35,7 @@ describe('an answer that is put together', () => {
   });
 
   it('gives its room back once, however often it is ended', () => {
-    const room = new RecordingRoom(size);
+    const room = new Room(size);
     const { recording } = record(answer.slice(0, 3), room);
     recording.end();
     recording.end();
