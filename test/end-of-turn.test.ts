@@ -14,6 +14,19 @@ it('does what is due at the end of a turn, in its order and after all that the t
   expect(done).toEqual(['a microtask', 'first', 'second', 'third']);
 });
 
+it('does not let what is due wait for a turn that is long', async () => {
+  const done: string[] = [];
+  atEndOfTurn(() => done.push('first'));
+  const until = performance.now() + 6;
+  while (performance.now() < until);
+  atEndOfTurn(() => done.push('second'));
+  expect(done).toEqual(['first', 'second']);
+  atEndOfTurn(() => done.push('third'));
+  expect(done).toEqual(['first', 'second']);
+  await nextTurn();
+  expect(done).toEqual(['first', 'second', 'third']);
+});
+
 it('leaves to the next turn what becomes due meanwhile', async () => {
   const done: string[] = [];
   atEndOfTurn(() => {

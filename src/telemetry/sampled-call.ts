@@ -254,8 +254,12 @@ function fail(span: Span, fault: string | undefined): void {
 
 /** Those attributes that there are. */
 function given(attributes: SpanAttributes): Attributes {
-  const all = Object.entries(attributes).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(all.map(([name, value]) => [name, bounded(value)]));
+  const all: Attributes = {};
+  for (const name in attributes) {
+    const value = attributes[name];
+    if (value !== undefined) all[name] = bounded(value);
+  }
+  return all;
 }
 
 function bounded(value: SpanAttributes[string]): SpanAttributes[string] {

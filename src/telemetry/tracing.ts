@@ -79,25 +79,24 @@ export class Tracing implements RequestTracer {
 
   begin({ name, attributes, header }: TracedRequest): ServerTrace {
     const caller = readTraceParent(header);
-    const parent = caller && spanContextOf(caller);
-    const continued = parent !== undefined && this.#trustsIncoming();
-    const links: Link[] = parent && !continued ? [{ context: parent }] : [];
-    const within = continued ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT;
-    const id = continued ? parent.traceId : this.#ids.generateTraceId();
-    const kind = SpanKind.SERVER;
-    const unsampled = () => {
-      const state = continued && caller ? caller.state : '';
-      return new UnsampledCall({ traceId: id, spanId: this.#ids.generateSpanId(), sampled: false, state }, this.#names);
-    };
-    const { decision } = this.#sampler.shouldSample(within, id, name, kind, {}, links);
-    if (decision === SamplingDecision.NOT_RECORD) return unsampled();
+    const continued = caller && this.#trustsIncoming() ? caller : undefined;
+    const within = continued ? trace.setSpanContext(ROOT_CONTEXT, spanContextOf(continued)) : ROOT_CONTEXT;
+    const id = continued?.traceId ?? this.#ids.generateTraceId();
+    const { decision } = this.#sampler.shouldSample(within, id, name, SpanKind.SERVER, {}, []);
+    if (decision === SamplingDecision.NOT_RECORD) return this.#unsampled(id, continued);
     this.#ids.decided = id;
     const startTime = Date.now();
-    const options = { kind, startTime, attributes: { ...attributes() } as Record<string, string>, links };
-    const span = this.#tracer.startSpan(name, options, within);
+    const links: Link[] = caller && !continued ? [{ context: spanContextOf(caller) }] : [];
+    const known = { ...attributes() } as Record<string, string>;
+    const span = this.#tracer.startSpan(name, { kind: SpanKind.SERVER, startTime, attributes: known, links }, within);
     this.#ids.decided = undefined;
-    if (!span.isRecording()) return unsampled();
+    if (!span.isRecording()) return this.#unsampled(id, continued);
     return new SampledCall(this.#tracer, this.#names, span, startTime - performance.now());
+  }
+
+  #unsampled(traceId: string, continued: TraceParent | undefined): UnsampledCall {
+    const at = { traceId, spanId: this.#ids.generateSpanId(), sampled: false, state: continued?.state ?? '' };
+    return new UnsampledCall(at, this.#names);
   }
 
   /** What the SDK counts of itself. */
