@@ -2,7 +2,7 @@ import type { CompletionRequest } from '../../gen/llmgateway/v1/completion_pb.ts
 import type { EmbeddingRequest } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
-import type { Limit } from '../store/store.ts';
+import { GLOBAL, type Limit } from '../store/store.ts';
 import { type Budget, budgetLimit, showUsd } from './budget.ts';
 
 type Request = CompletionRequest | EmbeddingRequest;
@@ -54,9 +54,6 @@ export interface Demand {
   /** Undefined: neither tokens nor money are limited. */
   readonly reserve: Reserve | undefined;
 }
-
-/** The subject of what all callers together may do. */
-export const GLOBAL = 'global';
 
 const MINUTE_MS = 60_000;
 const SECOND_MS = 1000;

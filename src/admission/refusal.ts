@@ -1,8 +1,7 @@
 import type { CallContext } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
-import type { Limit, Taken } from '../store/store.ts';
+import { GLOBAL, type Limit, type Taken } from '../store/store.ts';
 import { showUsd } from './budget.ts';
-import { GLOBAL } from './call-limits.ts';
 
 const NANO = 1e9;
 const MINUTE_MS = 60_000;

@@ -33,6 +33,9 @@ export interface BudgetLimit extends LimitBase {
 /** One limit of a call, and what the call takes of it. */
 export type Limit = BucketLimit | ConcurrencyLimit | BudgetLimit;
 
+/** The subject of limits that all callers have together: they are nobody's own. */
+export const GLOBAL = 'global';
+
 /** How a limit stands. */
 export interface Standing {
   readonly limit: Limit;

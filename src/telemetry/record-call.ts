@@ -1,5 +1,5 @@
 import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v1/completion_pb.ts';
-import type { Standing } from '../store/store.ts';
+import { GLOBAL, type Standing } from '../store/store.ts';
 import { millisecondsOf } from '../time.ts';
 import type { AttemptNotes, CallNotes } from './call-notes.ts';
 import { type CallSink, type EndedCall, outcomeOfAttempt, phaseNames, phasesOf } from './ended-call.ts';
@@ -167,13 +167,10 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   }
 }
 
-/** The subject of limits of all callers together. */
-const EVERYBODY = 'global';
-
 /** What is used of limits that are the key's own; budgets have a metric of their own, which knows of all replicas. */
 function sharesUsed(key: string, limits: readonly Standing[]): Reading[] {
   return limits
-    .filter(({ limit }) => limit.subject !== EVERYBODY && limit.kind !== 'budget')
+    .filter(({ limit }) => limit.subject !== GLOBAL && limit.kind !== 'budget')
     .map(({ limit, remaining }) => [[key, limit.kind], Math.min(1, Math.max(0, 1 - remaining / limit.capacity))]);
 }
 

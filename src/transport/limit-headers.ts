@@ -1,11 +1,9 @@
 import type { Account } from '../completion.ts';
-import type { Limit, Standing } from '../store/store.ts';
+import { GLOBAL, type Limit, type Standing } from '../store/store.ts';
 
 /** Header names in lower case, and values. */
 export type LimitHeaders = Record<string, string | number>;
 
-/** What is limited for all callers together is nobody's own. */
-const EVERYBODY = 'global';
 const NANO_PER_MICRO = 1000;
 
 const none: LimitHeaders = {};
@@ -27,7 +25,7 @@ export function limitHeaders(account: Pick<Account, 'limits' | 'waitMs'>): Limit
   let standings = '';
   for (const standing of limits) {
     const { limit, resetMs } = standing;
-    if (limit.subject === EVERYBODY) continue;
+    if (limit.subject === GLOBAL) continue;
     const remaining = Math.max(0, Math.floor(inUnits(limit, standing.remaining)));
     const window = Math.min(resetMs, waitMs);
     const separator = policies === '' ? '' : ', ';
