@@ -5,6 +5,7 @@ import type {
   EmbeddingRequest,
   EmbeddingResult,
 } from '../../../gen/llmgateway/v1/embedding_service_pb.ts';
+import { gather } from '../../at-once.ts';
 import { type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { accountHeaders } from '../account-headers.ts';
@@ -79,8 +80,7 @@ export function embeddingsHandler(dependencies: DoorDependencies) {
 }
 
 async function only(results: AsyncIterable<EmbeddingResult>): Promise<EmbeddingResult> {
-  let last: EmbeddingResult | undefined;
-  for await (const result of results) last = result;
+  const last = (await gather(results)).at(-1);
   if (!last) throw new GatewayError('provider_protocol', 'the provider gave no embeddings');
   return last;
 }
