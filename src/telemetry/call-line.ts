@@ -3,7 +3,7 @@ import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
 import { millisecondsOf } from '../time.ts';
 import { clipped } from './clipped.ts';
-import { type EndedCall, phaseNames, phasesOf } from './ended-call.ts';
+import { type EndedCall, type Phases, phaseNames } from './ended-call.ts';
 
 /**
  * What the log tells of a call. Nothing else about a call is ever logged: no header, no key, no address, and neither prompt nor
@@ -93,7 +93,7 @@ export function lineOf(call: EndedCall): CallLine {
     tried: attempts.length === 0 ? undefined : attempts.map(tried),
     first_ms: call.firstMs === undefined ? undefined : rounded(call.firstMs),
     duration_ms: rounded(call.durationMs),
-    phases: call.outcome === 'ok' ? phases(call) : undefined,
+    phases: call.phases && longOnes(call.phases),
     usage: usageLine(call.usage),
     cost_usd: call.costUsd,
     error: failure && !silent.has(failure.reason) ? failure.message : undefined,
@@ -135,11 +135,10 @@ function usageLine(usage: Usage | undefined): UsageLine | undefined {
 }
 
 /** Those of a hundredth of a millisecond or more. */
-function phases(call: EndedCall): Record<string, number> {
+function longOnes(phases: Phases): Record<string, number> {
   const told: Record<string, number> = {};
-  const split = phasesOf(call);
   for (const [phase, name] of phaseNames) {
-    const ms = split[phase];
+    const ms = phases[phase];
     if (ms >= 0.01) told[name] = Math.round(ms * 100) / 100;
   }
   return told;

@@ -31,6 +31,8 @@ export interface EndedCall {
   /** From its arrival to its first event, in milliseconds. */
   readonly firstMs: number | undefined;
   readonly durationMs: number;
+  /** What the time of an answered call went into; undefined: nobody answered. */
+  readonly phases: Phases | undefined;
   readonly attempts: readonly Attempt[];
   readonly notes: CallNotes;
   /** What was said, where that is configured to be kept. */
@@ -87,7 +89,7 @@ export const phaseNames: readonly (readonly [phase: keyof Phases, name: string])
 ];
 
 /** Split the time of a call that was answered. Where somebody else's answer was shared, its provider was waited for all the same. */
-export function phasesOf(call: EndedCall): Phases {
+export function phasesOf(call: Pick<EndedCall, 'notes' | 'durationMs' | 'firstMs' | 'shared'>): Phases {
   const { notes, durationMs, firstMs = durationMs } = call;
   const { authMs: auth, readMs: read, queueMs: queue, routeMs: route, cacheMs: cache, attempts } = notes;
   const answering = attempts.findLast((attempt) => attempt.succeeded);

@@ -4,7 +4,7 @@ import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { CallNotes } from './call-notes.ts';
 import type { SpanAttributes } from './call-trace.ts';
-import { type CallSink, type EndedCall, type OperationName, outcomeOf } from './ended-call.ts';
+import { type CallSink, type EndedCall, type OperationName, outcomeOf, phasesOf } from './ended-call.ts';
 import type { KeptContent } from './kept-content.ts';
 
 /** What an event of either operation tells of its call. */
@@ -163,24 +163,25 @@ class OpenCall<Request extends { readonly model: string }, Event> {
     const free = account.free === true;
     const reason = failure?.reason ?? (whole ? undefined : 'cancelled');
     if (free) notes.savedUsd ??= whole?.cost?.totalUsd;
+    const shared = (free && notes.cache !== 'hit') || isInherited(notes);
+    const times = { notes, shared, firstMs: this.#firstMs, durationMs: performance.now() - notes.arrivedAt };
+    const outcome = outcomeOf(reason);
     const call: EndedCall = {
+      ...times,
       operation: this.#operation.name,
       context: this.#context,
       asked: this.#request.model,
       user: this.#operation.userOf(this.#request),
       provider: this.#answering?.provider ?? failure?.provider,
       model: this.#answering?.model,
-      outcome: outcomeOf(reason),
+      outcome,
       reason,
       failure,
       usage: whole?.usage,
       costUsd: free && whole ? 0 : whole?.cost?.totalUsd,
       free,
-      shared: (free && notes.cache !== 'hit') || isInherited(notes),
-      firstMs: this.#firstMs,
-      durationMs: performance.now() - notes.arrivedAt,
+      phases: outcome === 'ok' ? phasesOf(times) : undefined,
       attempts: failure?.attempts ?? (free ? [] : (whole?.attempts ?? notes.attempts.map(({ log }) => log))),
-      notes,
       content: this.#content?.kept(),
     };
     const { trace } = notes;

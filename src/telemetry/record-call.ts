@@ -2,7 +2,7 @@ import { type Attempt, AttemptOutcome, type Usage } from '../../gen/llmgateway/v
 import { GLOBAL, type Standing } from '../store/store.ts';
 import { millisecondsOf } from '../time.ts';
 import type { AttemptNotes, CallNotes } from './call-notes.ts';
-import { type CallSink, type EndedCall, outcomeOfAttempt, phaseNames, phasesOf } from './ended-call.ts';
+import { type CallSink, type EndedCall, outcomeOfAttempt, type Phases, phaseNames } from './ended-call.ts';
 import type { Metrics, Reading } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
 import type { Windows } from './windows.ts';
@@ -55,7 +55,7 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     requests.at(context.door, operation, outcome, reason).add();
     if (context.account.limits) standings.set(names.ofKey(context.principal.name), context.account.limits);
     countRefusal(call);
-    if (outcome === 'ok') splitTime(call);
+    if (call.phases) splitTime(call.phases, context.door);
     if (notes.attempts.some((attempt, _at, [first]) => first && !sameTarget(attempt, first)))
       failovers.at(outcome).add();
 
@@ -86,14 +86,13 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     else if (reason === 'overloaded' || reason === 'draining') shed.at(reason).add();
   }
 
-  function splitTime(call: EndedCall): void {
-    const split = phasesOf(call);
+  function splitTime(split: Phases, door: string): void {
     for (const [phase, name] of phaseNames) {
       const ms = split[phase];
       if (ms > 0) phases.at(name).record(ms / 1000);
     }
     const { auth, read, route, cache } = split;
-    overhead.at(call.context.door).record((auth + read + route + cache + split.overhead) / 1000);
+    overhead.at(door).record((auth + read + route + cache + split.overhead) / 1000);
   }
 
   /** What the caller got, by who gave it. */

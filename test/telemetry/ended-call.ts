@@ -4,7 +4,7 @@ import type { CallContext } from '../../src/completion.ts';
 import { Stop } from '../../src/stop.ts';
 import type { Standing } from '../../src/store/store.ts';
 import { type CacheResult, CallNotes } from '../../src/telemetry/call-notes.ts';
-import { type EndedCall, outcomeOf } from '../../src/telemetry/ended-call.ts';
+import { type EndedCall, outcomeOf, phasesOf } from '../../src/telemetry/ended-call.ts';
 import { TargetNames } from '../../src/telemetry/target-names.ts';
 import { durationOf } from '../../src/time.ts';
 
@@ -66,8 +66,8 @@ export function endedCall(told: ToldCall = {}): EndedCall {
     account: { tries: attempts.length, ...(limits && { limits }) },
     log: pino({ enabled: false }),
   };
-  return {
-    operation: 'chat',
+  const call = {
+    operation: 'chat' as const,
     context,
     asked: 'a-model',
     user: '',
@@ -86,6 +86,7 @@ export function endedCall(told: ToldCall = {}): EndedCall {
     notes,
     ...rest,
   };
+  return { phases: call.outcome === 'ok' ? phasesOf(call) : undefined, ...call };
 }
 
 function noteAttempt(notes: CallNotes, told: ToldAttempt, streaming: boolean): void {
