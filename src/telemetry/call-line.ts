@@ -137,8 +137,8 @@ function usageLine(usage: Usage | undefined): UsageLine | undefined {
 /** Those of a hundredth of a millisecond or more. */
 function longOnes(phases: Phases): Record<string, number> {
   const told: Record<string, number> = {};
-  for (const [phase, name] of phaseNames) {
-    const ms = phases[phase];
+  for (const [at, name] of phaseNames.entries()) {
+    const ms = phases.each[at] ?? 0;
     if (ms >= 0.01) told[name] = Math.round(ms * 100) / 100;
   }
   return told;

@@ -57,36 +57,36 @@ export function outcomeOfAttempt({ outcome, reason }: Attempt): Outcome {
   return 'cancelled';
 }
 
-/** What the time of an answered call went into, in milliseconds; `overhead` is the rest. */
-export interface Phases {
-  readonly auth: number;
-  readonly read: number;
-  readonly queue: number;
-  readonly route: number;
-  readonly cache: number;
-  /** Attempts that failed before the one that answered, and waits between them. */
-  readonly retry: number;
-  /** To a connection that carries the request. */
-  readonly connect: number;
-  /** From there to the first content; of a whole answer, to all of it. */
-  readonly firstToken: number;
-  readonly stream: number;
-  readonly overhead: number;
-}
+/**
+ * What the time of a call can go into, by its name in the log and in metrics.
+ *
+ * - `auth`: to learn who calls. `read`: to read and understand the request. `queue`: to get a place. `route`: to find the targets.
+ *   `cache`: to ask the response cache.
+ * - `retry`: attempts that failed before the one that answered, and waits between them.
+ * - `connect`: to a connection that carries the request. `first_token`: from there to the first content; of a whole answer, to
+ *   all of it. `stream`: the rest of the content.
+ * - `overhead`: what is left.
+ */
+export const phaseNames = [
+  'auth',
+  'read',
+  'queue',
+  'route',
+  'cache',
+  'retry',
+  'connect',
+  'first_token',
+  'stream',
+  'overhead',
+] as const;
 
-/** Each phase, with its name in the log and in metrics. */
-export const phaseNames: readonly (readonly [phase: keyof Phases, name: string])[] = [
-  ['auth', 'auth'],
-  ['read', 'read'],
-  ['queue', 'queue'],
-  ['route', 'route'],
-  ['cache', 'cache'],
-  ['retry', 'retry'],
-  ['connect', 'connect'],
-  ['firstToken', 'first_token'],
-  ['stream', 'stream'],
-  ['overhead', 'overhead'],
-];
+/** What the time of an answered call went into, in milliseconds. */
+export interface Phases {
+  /** In the order of `phaseNames`. */
+  readonly each: readonly number[];
+  /** What the gateway itself took of it. */
+  readonly own: number;
+}
 
 /** Split the time of a call that was answered. Where somebody else's answer was shared, its provider was waited for all the same. */
 export function phasesOf(call: Pick<EndedCall, 'notes' | 'durationMs' | 'firstMs' | 'shared'>): Phases {
@@ -107,5 +107,6 @@ export function phasesOf(call: Pick<EndedCall, 'notes' | 'durationMs' | 'firstMs
   }
   const known = auth + read + queue + route + cache + retry + connect + firstToken + stream;
   const overhead = Math.max(0, durationMs - known);
-  return { auth, read, queue, route, cache, retry, connect, firstToken, stream, overhead };
+  const each = [auth, read, queue, route, cache, retry, connect, firstToken, stream, overhead];
+  return { each, own: auth + read + route + cache + overhead };
 }

@@ -87,12 +87,11 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   }
 
   function splitTime(split: Phases, door: string): void {
-    for (const [phase, name] of phaseNames) {
-      const ms = split[phase];
+    for (const [at, name] of phaseNames.entries()) {
+      const ms = split.each[at] ?? 0;
       if (ms > 0) phases.at(name).record(ms / 1000);
     }
-    const { auth, read, route, cache } = split;
-    overhead.at(door).record((auth + read + route + cache + split.overhead) / 1000);
+    overhead.at(door).record(split.own / 1000);
   }
 
   /** What the caller got, by who gave it. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { errorTable, type Reason } from '../../src/errors.ts';
-import { outcomeOf, phasesOf } from '../../src/telemetry/ended-call.ts';
+import { outcomeOf, phaseNames, phasesOf } from '../../src/telemetry/ended-call.ts';
 import { Exposition } from '../../src/telemetry/exposition.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { recordCalls } from '../../src/telemetry/record-call.ts';
@@ -211,10 +211,12 @@ describe('the time of a call', () => {
     Object.assign(call.notes, { authMs: 1, readMs: 2, queueMs: 3, routeMs: 4, cacheMs: 5 });
     const [attempt] = call.notes.attempts;
     Object.assign(attempt ?? {}, { sentAt: (attempt?.beganAt ?? 0) + 1, endedAt: (attempt?.beganAt ?? 0) + 20 });
-    const phases = phasesOf(call);
+    const { each, own } = phasesOf(call);
+    const phases = Object.fromEntries(phaseNames.map((name, at) => [name, Math.round(each[at] ?? Number.NaN)]));
     expect(phases).toMatchObject({ auth: 1, read: 2, queue: 3, route: 4, cache: 5, retry: 0 });
-    expect([phases.connect, phases.firstToken, phases.stream].map(Math.round)).toEqual([1, 2, 17]);
-    expect(Object.values(phases).reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(1000);
+    expect(phases).toMatchObject({ connect: 1, first_token: 2, stream: 17, overhead: 965 });
+    expect(each.reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(1000);
+    expect(own).toBeCloseTo(1000 - 3 - 20);
   });
 
   it('is recorded by phase, and what the gateway added apart', async () => {
