@@ -69,7 +69,7 @@ export function callLimits(options: CallLimitsOptions) {
   if (fallback === undefined) throw new TypeError('there is no tier "default"');
   const global = globalLimits(options.global);
   /** Of keys these are the same for every call. */
-  const ofKeys = new WeakMap<Principal, readonly Limit[]>();
+  const ofKeys = new WeakMap<Principal, OwnLimits>();
 
   const ownLimits = (user: User, tier: Tier): Limit[] => {
     const limits: Limit[] = [bucketOf(user, tier)];
@@ -78,22 +78,23 @@ export function callLimits(options: CallLimitsOptions) {
     if (capacity > 0) limits.push({ kind: 'concurrent', subject, name: `concurrent${suffix}`, capacity, amount: 1 });
     return limits;
   };
-  const ownLimitsOf = (user: User, tier: Tier, principal: Principal): readonly Limit[] => {
-    if (limitBy !== 'key' || principal.name === 'anonymous') return ownLimits(user, tier);
-    let limits = ofKeys.get(principal);
-    if (limits === undefined) {
-      limits = ownLimits(user, tier);
-      ofKeys.set(principal, limits);
-    }
-    return limits;
+  const ownLimitsOf = (request: Request, context: CallContext, tier: Tier): OwnLimits => {
+    const { principal } = context;
+    const isKey = limitBy === 'key' && principal.name !== 'anonymous';
+    const known = isKey ? ofKeys.get(principal) : undefined;
+    if (known) return known;
+    const user = userOf(limitBy, request, context);
+    const own = { user, limits: ownLimits(user, tier) };
+    if (isKey) ofKeys.set(principal, own);
+    return own;
   };
 
   return (request: Request, context: CallContext): Demand | Promise<Demand> => {
     const { name, tier: tierName } = context.principal;
     const tier = tiers.get(tierName) ?? fallback;
     const budget = budgets.size === 0 ? undefined : budgets.get(name);
-    const user = userOf(limitBy, request, context);
-    const limits = [...ownLimitsOf(user, tier, context.principal), ...global];
+    const { user, limits: own } = ownLimitsOf(request, context, tier);
+    const limits = [...own, ...global];
     if (tier.tokensPerMinute === 0 && budget === undefined) return { limits, reserve: undefined };
     const reserve = reserveFor(request, context);
     const withReserve = (known: Reserve) => {
@@ -109,6 +110,12 @@ export function callLimits(options: CallLimitsOptions) {
 interface User {
   readonly subject: string;
   readonly suffix: string;
+}
+
+/** The limits that are of one user alone. */
+interface OwnLimits {
+  readonly user: User;
+  readonly limits: readonly Limit[];
 }
 
 /**

@@ -47,25 +47,29 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
   const connections = new Set<Socket>();
   /** What may bring HTTP/1 requests; decrypted, in TLS. */
   const http1Sockets = new Set<Socket>();
-  /** The latest answer on each of them. */
-  const answers = new WeakMap<Duplex, ServerResponse>();
+  /** What is known of each of them since its first request, which is as good as its beginning: one that asks for nothing is closed soon. */
+  const standings = new WeakMap<Duplex, ConnectionStanding>();
   const sessions = new Set<ServerHttp2Session>();
-  /** When each HTTP/1 connection is old, where there is an age. */
-  const oldAt = new WeakMap<Duplex, number>();
   let stopped: Promise<void> | undefined;
 
-  const isOld = (socket: Socket) => {
-    if (limits.maxConnectionAgeMs === 0) return false;
-    const at = oldAt.get(socket);
-    // The first request is as good as the beginning: a connection that asks for nothing is closed long before.
-    if (at === undefined) oldAt.set(socket, performance.now() + limits.maxConnectionAgeMs * jitter());
-    return at !== undefined && performance.now() >= at;
+  const standingOf = (socket: Socket): ConnectionStanding => {
+    let standing = standings.get(socket);
+    if (standing === undefined) {
+      const age = limits.maxConnectionAgeMs;
+      standing = {
+        oldAt: age === 0 ? Number.POSITIVE_INFINITY : performance.now() + age * jitter(),
+        answer: undefined,
+      };
+      standings.set(socket, standing);
+    }
+    return standing;
   };
 
   const onRequest: RequestHandler = (request, response) => {
     if (request.httpVersionMajor === 1) {
-      answers.set(request.socket, response);
-      if (stopped || isOld(request.socket)) closeAfter(response);
+      const standing = standingOf(request.socket);
+      standing.answer = response;
+      if (stopped || performance.now() >= standing.oldAt) closeAfter(response);
     } else if (headerBytes(request.rawHeaders) > limits.maxHeaderBytes) {
       // The HTTP/1 parser counts by itself; of HTTP/2 clients the limit is only asked, in SETTINGS.
       response
@@ -92,7 +96,7 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
   const listener = tls ? createSecureListener(tls) : createClearListener();
   listener.prependListener('connection', (socket: Socket) => remember(connections, socket));
   listener.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
-    refuseConnection(error, socket, answers.get(socket)),
+    refuseConnection(error, socket, standings.get(socket)?.answer),
   );
   listener.on('connect', (_request: IncomingMessage, target: Duplex | ServerResponse) => refuseTunnel(target));
   const trouble = tellTrouble(log);
@@ -175,7 +179,7 @@ export function createServer({ host, port, tls, handler, limits: given, log }: S
       const done = stop();
       for (const session of sessions) session.close();
       for (const socket of http1Sockets) {
-        const answer = answers.get(socket);
+        const answer = standings.get(socket)?.answer;
         if (answer === undefined || answer.writableFinished) socket.destroy();
         else closeAfter(answer);
       }
@@ -201,6 +205,14 @@ function jitter(): number {
  * clients try again after 1, 3, 7 and 15 seconds.
  */
 const BACKLOG = 4096;
+
+/** An HTTP/1 connection that has brought a request. */
+interface ConnectionStanding {
+  /** When it is old, on the clock of `performance.now()`; Infinity: never. */
+  readonly oldAt: number;
+  /** The latest on it. */
+  answer: ServerResponse | undefined;
+}
 
 type TlsOptions = NonNullable<ServerOptions['tls']>;
 type Http2Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;
