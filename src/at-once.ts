@@ -15,6 +15,11 @@ export class AtOnce<Event> implements AsyncIterable<Event, undefined> {
     if (events instanceof Promise) events.catch(() => {});
   }
 
+  /** Whether there is nothing to wait for any more. */
+  get isHere(): boolean {
+    return !(this.events instanceof Promise);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Event, undefined> {
     for (const event of await this.events) yield event;
   }

@@ -1,3 +1,4 @@
+import { AtOnce } from '../at-once.ts';
 import type { CallContext, Layer } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import { Stop } from '../stop.ts';
@@ -22,12 +23,14 @@ export function deadline<Request, Event>(
     if (outer.signal.aborted) abort();
     if (allowedMs <= 0) expire();
     stop.throwIfAborted();
+    const events = next(request, { ...outer, signal: stop, deadline: now + allowedMs });
+    if (events instanceof AtOnce && events.isHere) return events;
     outer.signal.addEventListener('abort', abort);
     const timer = setTimeout(expire, allowedMs);
     outer.ends.push(() => {
       clearTimeout(timer);
       outer.signal.removeEventListener('abort', abort);
     });
-    return next(request, { ...outer, signal: stop, deadline: now + allowedMs });
+    return events;
   };
 }
