@@ -11,6 +11,9 @@ export type Family = 'openai' | 'native';
 /** Header names, in lower case as HTTP/2 wants them, and values. */
 export type Headers = Record<string, string | number>;
 
+/** Names and values in turn, as Node takes them. */
+export type HeaderList = (string | number)[];
+
 /** How long the rest of a refused body is read and thrown away before the connection is cut. */
 const LINGER_MS = 2000;
 const SMALL_BODY = 65_536;
@@ -59,7 +62,7 @@ export class Exchange {
     this.requestId = requestIdOf(this.header('x-request-id'));
     this.#writeStallMs = writeStallMs;
     // `writableFinished` is true on HTTP/2 also for a stream that the client has reset: only `writableEnded` tells.
-    response.once('close', () => {
+    response.on('close', () => {
       this.#tellEnd();
       if (response.writableEnded) return;
       this.left = true;
@@ -110,26 +113,27 @@ export class Exchange {
     return (performance.now() - this.#startedAt) / 1000;
   }
 
-  /** The headers that every answer carries. */
-  headers(more: Headers | undefined): Headers {
+  /** The headers that every answer carries, and more. */
+  headers(...more: readonly Headers[]): HeaderList {
     const seconds = this.elapsedSeconds();
-    const headers: Headers = { 'x-request-id': this.requestId, 'x-process-time': seconds.toFixed(6) };
-    if (this.family === 'openai') headers['openai-processing-ms'] = Math.round(seconds * 1000);
-    if (this.account) Object.assign(headers, limitHeaders(this.account));
-    return more ? Object.assign(headers, more) : headers;
+    const list: HeaderList = ['x-request-id', this.requestId, 'x-process-time', seconds.toFixed(6)];
+    if (this.family === 'openai') list.push('openai-processing-ms', Math.round(seconds * 1000));
+    if (this.account) append(list, limitHeaders(this.account));
+    for (const headers of more) append(list, headers);
+    return list;
   }
 
   /** Answer with a text, JSON unless `more` says otherwise, head and body in one write at the end of this turn. */
-  answer(status: number, body: string, more?: Headers): void {
+  answer(status: number, body: string, ...more: readonly Headers[]): void {
     const { request, response } = this;
     if (this.left) return;
-    const headers = this.headers(more);
+    const list = this.headers(...more);
     const size = Buffer.byteLength(body);
     if (status !== 204) {
-      headers['content-type'] ??= 'application/json';
-      headers['content-length'] = size;
+      if (!more.some((headers) => 'content-type' in headers)) list.push('content-type', 'application/json');
+      list.push('content-length', size);
     }
-    response.writeHead(status, headers);
+    response.writeHead(status, list);
     const hasBody = request.method !== 'HEAD' && status !== 204;
     atEndOfTurn(() => {
       if (hasBody) response.end(body, encodingOf(body, size));
@@ -163,6 +167,10 @@ export class Exchange {
     request.once('close', () => clearTimeout(timer));
     request.resume();
   }
+}
+
+function append(list: HeaderList, headers: Headers): void {
+  for (const name in headers) list.push(name, headers[name] as string | number);
 }
 
 /** How to write a text of so many bytes in UTF-8: plain ASCII is the same in Latin-1, which Node writes in half the time. */

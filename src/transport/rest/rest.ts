@@ -15,7 +15,7 @@ import { insightRoutes } from './metrics.ts';
 import { modelRoutes } from './models.ts';
 import { nativeDoor } from './native.ts';
 import { openaiDoor } from './openai.ts';
-import { allowedMethods, decoded, type Parameters, pathOf, type Route, Router } from './router.ts';
+import { allowedMethods, decoded, noParameters, type Parameters, pathOf, type Route, Router } from './router.ts';
 
 /** Answers requests of HTTP/1.1 and HTTP/2. */
 export type RestHandler = (
@@ -55,7 +55,7 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
   };
 
   async function serve(exchange: Exchange): Promise<void> {
-    const { route, parameters } = router.find(exchange.path) ?? {};
+    const { route, parameters = noParameters } = router.find(exchange.path) ?? {};
     exchange.doorRequest = dependencies.requests?.http(arrivalOf(exchange, route));
     const caller = route?.public ? nobody : authenticate(exchange);
     const principal = caller instanceof Promise ? await caller : caller;
@@ -93,15 +93,18 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
     if (exchange.left) return;
     if (exchange.response.headersSent) exchange.response.destroy();
     else
-      exchange.answer(error.row.httpStatus, errorBody(error, exchange.family, exchange.requestId), {
-        ...errorHeaders(error),
-        ...failureHeaders(exchange.account),
-      });
+      exchange.answer(
+        error.row.httpStatus,
+        errorBody(error, exchange.family, exchange.requestId),
+        errorHeaders(error),
+        failureHeaders(exchange.account),
+      );
     exchange.discardBody();
   }
 }
 
-function decodedNames(parameters: Parameters = {}): Parameters {
+function decodedNames(parameters: Parameters): Parameters {
+  if (parameters === noParameters) return parameters;
   return Object.fromEntries(Object.entries(parameters).map(([name, text]) => [name, decoded(text, name)]));
 }
 

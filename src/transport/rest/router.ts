@@ -29,7 +29,8 @@ export interface Found {
   readonly parameters: Parameters;
 }
 
-const none: Parameters = {};
+/** Of a path that no route has names in. */
+export const noParameters: Parameters = {};
 
 /** Finds routes by path: an exact one, then one with names, then one that stands for a folder. */
 export class Router {
@@ -41,7 +42,7 @@ export class Router {
     for (const route of routes) {
       if (route.path.endsWith('/*')) this.#below.push({ folder: route.path.slice(0, -1), route });
       else if (route.path.includes('{')) this.#named.push({ segments: route.path.split('/'), route });
-      else this.#exact.set(route.path, { route, parameters: none });
+      else this.#exact.set(route.path, { route, parameters: noParameters });
     }
   }
 
@@ -54,7 +55,7 @@ export class Router {
       if (parameters) return { route, parameters };
     }
     const below = this.#below.find(({ folder }) => path.startsWith(folder));
-    return below && { route: below.route, parameters: none };
+    return below && { route: below.route, parameters: noParameters };
   }
 }
 

@@ -58,7 +58,7 @@ export async function streamAnswer(
       const result = await iterator.next();
       if (result.done || exchange.left) break;
       const event = result.value;
-      if (!response.headersSent) response.writeHead(200, exchange.headers(headersOf(event, call, options)));
+      if (!response.headersSent) response.writeHead(200, exchange.headers(...headersOf(event, call, options)));
       if (event.event.case === 'heartbeat') writer.write(PING);
       else {
         const frames = frameWriter.frames(event);
@@ -79,11 +79,11 @@ export async function streamAnswer(
   exchange.cutIfUnread();
 }
 
-function headersOf({ event }: CompletionEvent, { context }: OpenCall, { nameOf }: StreamOptions): Headers {
-  if (event.case !== 'started') return eventStreamHeaders;
+function headersOf({ event }: CompletionEvent, { context }: OpenCall, { nameOf }: StreamOptions): Headers[] {
+  if (event.case !== 'started') return [eventStreamHeaders];
   const { account } = context;
   const attempts = { 'x-gateway-attempts': account.tries };
-  return { ...eventStreamHeaders, ...answeringHeaders(event.value, nameOf), ...accountHeaders(account), ...attempts };
+  return [eventStreamHeaders, answeringHeaders(event.value, nameOf), accountHeaders(account), attempts];
 }
 
 /** The headers that tell who answers, and which fields of the request were left out. */
