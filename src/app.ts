@@ -258,7 +258,7 @@ export async function buildApp(loaded: LoadedConfig, options: AppOptions): Promi
     ...listenerSettings(loaded.config),
     handler(request, response) {
       const { value, release } = live.take();
-      response.once('close', release);
+      response.on('close', release);
       value.handler(request, response);
     },
     log,

@@ -7,14 +7,15 @@ import {
   type Cost,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { AtOnce } from '../at-once.ts';
-import { type CallContext, finished, type Layer, replay, started } from '../completion.ts';
+import { type CallContext, finished, type Layer, started, type ToldEvents } from '../completion.ts';
+import type { OpenedAnswer } from '../findings.ts';
 import { Later } from '../later.ts';
 import type { Room } from '../room.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, millisecondsOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
-import { cacheKey, type KeyTarget } from './key.ts';
-import { isKeepable, packForOthers, Recording, unpack } from './recording.ts';
+import { cacheKey, type KeyTarget, keyOfKnown } from './key.ts';
+import { isKeepable, opened, packForOthers, Recording } from './recording.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { Told } from './told.ts';
 
@@ -75,7 +76,12 @@ export function cached(options: CacheOptions): Layer {
         context.account.cache = { status: 'bypass' };
         return next(request, context);
       }
-      const key = cacheKey(request, use.shared ? '' : `caller ${context.principal.name}`, use.targets, use.choice);
+      const scope = use.shared ? '' : `caller ${context.principal.name}`;
+      const { targets, choice } = use;
+      const { findings } = context;
+      const key = findings
+        ? keyOfKnown(request, scope, targets, choice, findings)
+        : cacheKey(request, scope, targets, choice);
       const call = new CachedCall(options, request, context, use, key, (own) => next(request, own));
       return wish.read ? call.read(wish.maxAgeMs) : call.refresh();
     };
@@ -154,9 +160,10 @@ class CachedCall {
 
   #hit(found: StoredAnswer | undefined, maxAgeMs: number): Events | undefined {
     if (found === undefined || found.ageMs > maxAgeMs) return undefined;
-    const completion = unpack(found.bytes);
-    if (completion === undefined) return undefined;
-    const { account, signal, notes } = this.#context;
+    const { account, signal, notes, findings } = this.#context;
+    const answer = opened(found.bytes, findings);
+    if (answer === undefined) return undefined;
+    const { completion } = answer;
     this.#options.counts.hits++;
     notes?.askedCache('hit', this.#began);
     if (notes) {
@@ -165,21 +172,28 @@ class CachedCall {
     }
     account.cache = { status: 'hit', ageMs: found.ageMs, key: this.#key };
     account.free = true;
-    const events = replay(this.#own(completion));
-    if (this.#context.streaming) return new Told(events, signal);
+    const events = this.#own(answer);
+    if (this.#context.streaming) return new Told(events.values(), signal);
     signal.throwIfAborted();
-    return new AtOnce([...events]);
+    return new AtOnce(events);
   }
 
   /** A stored answer as this call's. */
-  #own(completion: Completion): Completion {
-    completion.id = this.#options.newId();
-    completion.requestId = this.#context.requestId;
-    completion.createdAt = timestampOf(Date.now());
-    completion.cached = true;
-    completion.cost = noCost();
-    completion.duration = durationOf(performance.now() - this.#began);
-    return completion;
+  #own(stored: OpenedAnswer): ToldEvents {
+    const completion = {
+      ...stored.completion,
+      id: this.#options.newId(),
+      requestId: this.#context.requestId,
+      createdAt: timestampOf(Date.now()),
+      cached: true,
+      cost: noCost(),
+      duration: durationOf(performance.now() - this.#began),
+    };
+    const { id, requestId, createdAt, provider, model, droppedFields, usage, cost, duration } = completion;
+    const events = stored.events.slice();
+    events[0] = started(model, { id, requestId, createdAt, provider, droppedFields, cached: true });
+    events[events.length - 1] = finished(usage, { cost, duration });
+    return Object.assign(events, { completion });
   }
 
   #share(): Events | undefined {

@@ -5,7 +5,8 @@ import {
   CompletionSchema,
   FinishReason,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
-import { CompletionFold } from '../completion.ts';
+import { CompletionFold, replay } from '../completion.ts';
+import type { Findings, OpenedAnswer } from '../findings.ts';
 import type { Room } from '../room.ts';
 
 /** A longer answer is not kept: it would have to be held in memory while it comes. */
@@ -71,8 +72,25 @@ export function packForOthers(completion: Completion): Uint8Array {
   return toBinary(CompletionSchema, { ...kept, id: '', requestId: '', attempts: [] });
 }
 
-/** An answer as it was stored; undefined if the bytes are none. */
-export function unpack(bytes: Uint8Array): Completion | undefined {
+/** A longer one is not kept opened. */
+const MOST_OPENED = 16 * 1024;
+
+/** An answer as it was stored; undefined if the bytes are none. The last one of a request stays opened in its `findings`. */
+export function opened(bytes: Uint8Array, findings: Findings | undefined): OpenedAnswer | undefined {
+  const last = findings?.answer;
+  if (last && areEqual(last.bytes, bytes)) return last;
+  const completion = unpack(bytes);
+  if (completion === undefined) return undefined;
+  const answer = { bytes, completion, events: [...replay(completion)] };
+  if (findings && bytes.byteLength <= MOST_OPENED) findings.answer = answer;
+  return answer;
+}
+
+function areEqual(one: Uint8Array, other: Uint8Array): boolean {
+  return one === other || (one.byteLength === other.byteLength && Buffer.compare(one, other) === 0);
+}
+
+function unpack(bytes: Uint8Array): Completion | undefined {
   try {
     return fromBinary(CompletionSchema, bytes);
   } catch {

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { ReloadConfigResponse } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
+import type { Findings } from '../findings.ts';
 import type { Gateway } from '../gateway.ts';
 import { Stop } from '../stop.ts';
 import type { CallNotes } from '../telemetry/call-notes.ts';
@@ -61,6 +62,8 @@ export interface CallOpening {
   readonly timeoutMs?: number | undefined;
   /** What has been noted of the request so far. */
   readonly notes?: CallNotes | undefined;
+  /** What is known of its request. */
+  readonly findings?: Findings | undefined;
   readonly log: Logger;
 }
 
@@ -74,12 +77,18 @@ export interface OpenCall {
 /** Begin a call: the context that travels with it, and the handle by which its door ends it early. */
 export function openCall(opening: CallOpening): OpenCall {
   const stop = new Stop();
-  const { timeoutMs, notes, ...rest } = opening;
+  const { requestId, principal, address, door, streaming, timeoutMs, notes, findings, log } = opening;
   notes?.understood();
   return {
     context: {
-      ...rest,
-      ...(notes && { notes }),
+      requestId,
+      principal,
+      address,
+      door,
+      streaming,
+      notes,
+      findings,
+      log,
       signal: stop,
       ends: [],
       account: { tries: 0 },

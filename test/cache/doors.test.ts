@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { equals } from '@bufbuild/protobuf';
+import { create, equals } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, it } from 'vitest';
+import { PurgeCacheRequestSchema } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import { type Completion, CompletionSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { type Asked, type Door, openDoors } from '../support/doors.ts';
 import { type ScriptedGateway, startScriptedGateway } from '../support/scripted-gateway.ts';
@@ -175,6 +176,77 @@ describe('an answer from the cache', () => {
       await door.ask({ model: 'both', text });
       expect(upstream.requests.length - before).toBe(2);
     }
+  });
+});
+
+describe('a body that comes again and again', () => {
+  const restDoors = ['openai unary', 'openai stream', 'native unary', 'native stream'] as const;
+  const bearer = (name: string) => ({ authorization: `Bearer key-of-${name}` });
+
+  it('is answered as the first time, with ids of its own', async () => {
+    const { doors, upstream } = await started();
+    for (const name of restDoors) {
+      const door = doors.named(name);
+      const outcomes = [];
+      for (let time = 0; time < 6; time++) {
+        const headers = { 'x-request-id': `call-${time}` };
+        outcomes.push(await door.ask({ model: 'both', text: name, headers }));
+      }
+      const [first, ...others] = outcomes;
+      for (const [at, { told, headers }] of others.entries()) {
+        expect([name, headers['x-cache'], headers['x-request-id']]).toEqual([name, 'HIT', `call-${at + 1}`]);
+        expect(told).toEqual(first?.told);
+        expect(headers['x-cache-key']).toBe(first?.headers['x-cache-key']);
+      }
+    }
+    expect(upstream.requests.length).toBe(restDoors.length);
+  });
+
+  it('gets the answer that was stored last', async () => {
+    const { doors, upstream } = await started();
+    const door = doors.named('openai unary');
+    const ask = async (headers = {}) => (await door.ask({ model: 'both', headers })).told.text;
+    for (let time = 0; time < 4; time++) expect(await ask()).toBe('hello');
+    upstream.script(saying('another'));
+    expect(await ask({ 'cache-control': 'no-cache' })).toBe('another');
+    for (let time = 0; time < 4; time++) expect(await ask()).toBe('another');
+  });
+
+  it('is still what its headers make of it', async () => {
+    const { doors, upstream } = await started();
+    for (const name of restDoors) {
+      const ask = async (headers = {}) => (await doors.named(name).ask({ model: 'both', text: name, headers })).headers;
+      for (let time = 0; time < 4; time++) await ask();
+      const before = upstream.requests.length;
+      expect((await ask({ 'cache-control': 'no-store' }))['x-cache']).toBe('BYPASS');
+      expect((await ask({ 'cache-control': 'max-age=0' }))['x-cache']).toBe('MISS');
+      const twice = [await ask({ 'idempotency-key': name }), await ask({ 'idempotency-key': name })];
+      expect(twice.map((headers) => headers['idempotent-replayed'])).toEqual([undefined, 'true']);
+      expect((await ask())['x-cache']).toBe('HIT');
+      expect(upstream.requests.length - before).toBe(2);
+    }
+  });
+
+  it('is each caller’s own', async () => {
+    const keys = ['ann', 'bob'].map((name) => ({ name, sha256: sha256(`key-of-${name}`) }));
+    const { doors, upstream } = await started({ keys });
+    const door = doors.named('openai unary');
+    const ask = async (name: string) => (await door.ask({ model: 'both', headers: bearer(name) })).told.text;
+    for (let time = 0; time < 4; time++) expect(await ask('ann')).toBe('hello');
+    upstream.script(saying('another'));
+    for (let time = 0; time < 4; time++) expect([await ask('bob'), await ask('ann')]).toEqual(['another', 'hello']);
+    expect(upstream.requests.length).toBe(2);
+  });
+
+  it('goes upstream once its answer is forgotten', async () => {
+    const { doors, gateway, upstream } = await started();
+    const door = doors.named('openai unary');
+    for (let time = 0; time < 4; time++) await door.ask({ model: 'both' });
+    await gateway.app.gateway.purgeCache(create(PurgeCacheRequestSchema, { selection: { case: 'all', value: true } }));
+    expect((await door.ask({ model: 'both' })).headers['x-cache']).toBe('MISS');
+    expect((await door.ask({ model: 'both' })).headers['x-cache']).toBe('HIT');
+    expect(upstream.requests.length).toBe(2);
+    expect(upstream.requests[1]?.body).toEqual(upstream.requests[0]?.body);
   });
 });
 

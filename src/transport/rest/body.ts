@@ -28,20 +28,29 @@ export const ACCEPTED_ENCODINGS = 'gzip, deflate, br, zstd';
 const jsonType = /^application\/(?:[\w.+-]+\+)?json$/i;
 const utf8 = /^"?utf-?8"?$/i;
 
+/** Read a request's body as a JSON object: see `readBody`. */
+export async function readJsonBody(request: IncomingMessage, limitBytes: number): Promise<JsonObject> {
+  return parseBody(await readBody(request, limitBytes));
+}
+
+/** What a body says. Throws `invalid_request` unless it is a JSON object in UTF-8. */
+export function parseBody(bytes: Buffer): JsonObject {
+  if (!isUtf8(bytes)) throw new GatewayError('invalid_request', 'the body is not valid UTF-8');
+  return parseObject(bytes.toString('utf8'));
+}
+
 /**
- * Read a request's body as a JSON object of at most so many bytes, before and after decompression.
+ * Read a request's body, which is JSON of at most so many bytes, before and after decompression.
  *
  * What the headers tell is judged before the first byte is read.
  */
-export async function readJsonBody(request: IncomingMessage, limitBytes: number): Promise<JsonObject> {
+function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   refuseType(request.headers['content-type']);
   const decompress = decompressorFor(request.headers['content-encoding']);
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > limitBytes) throw tooLarge(`the body has ${announced} bytes`, limitBytes);
-  let bytes = await readBytes(request, limitBytes);
-  if (decompress) bytes = await decompressed(bytes, decompress, limitBytes);
-  if (!isUtf8(bytes)) throw new GatewayError('invalid_request', 'the body is not valid UTF-8');
-  return parseObject(bytes.toString('utf8'));
+  const bytes = readBytes(request, limitBytes);
+  return decompress ? bytes.then((known) => decompressed(known, decompress, limitBytes)) : bytes;
 }
 
 /** Read the body of a call, which has a place among those in flight meanwhile. */
@@ -49,10 +58,10 @@ export async function readCallBody(
   request: IncomingMessage,
   principal: Principal,
   { arrive, bodyLimitBytes }: Pick<DoorDependencies, 'arrive' | 'bodyLimitBytes'>,
-): Promise<JsonObject> {
+): Promise<Buffer> {
   const isRead = arrive(principal);
   try {
-    return await readJsonBody(request, bodyLimitBytes);
+    return await readBody(request, bodyLimitBytes);
   } finally {
     isRead();
   }
@@ -88,29 +97,29 @@ function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    let isOver = false;
     const onData = (chunk: Buffer) => {
+      if (isOver) return;
       size += chunk.length;
-      if (size > limitBytes) return fail(tooLarge(`the body has more than ${limitBytes} bytes`, limitBytes));
-      chunks.push(chunk);
+      if (size <= limitBytes) chunks.push(chunk);
+      else fail(tooLarge(`the body has more than ${limitBytes} bytes`, limitBytes));
     };
     const onEnd = () => {
-      release();
+      isOver = true;
       const [only] = chunks;
-      resolve(only && chunks.length === 1 ? only : Buffer.concat(chunks, size));
+      const bytes = only && chunks.length === 1 ? only : Buffer.concat(chunks, size);
+      resolve(bytes);
     };
-    const onClose = () => fail(new GatewayError('cancelled', 'the caller left before the body was whole'));
+    const onClose = () => {
+      // Also follows a request that was read whole: an error made then would cost every call its stack trace.
+      if (!isOver) fail(new GatewayError('cancelled', 'the caller left before the body was whole'));
+    };
     function fail(error: GatewayError): void {
-      release();
+      isOver = true;
+      chunks.length = 0;
       reject(error);
     }
-    // `close` also follows a request that was read whole: an error made then would cost every call its stack trace.
-    function release(): void {
-      request.off('data', onData).off('end', onEnd).off('error', onClose).off('close', onClose);
-    }
-    request.on('data', onData);
-    request.once('end', onEnd);
-    request.once('error', onClose);
-    request.once('close', onClose);
+    request.on('data', onData).on('end', onEnd).on('error', onClose).on('close', onClose);
   });
 }
 

@@ -57,6 +57,11 @@ export const optionFields: Readonly<Record<string, ReadField<CallOptions>>> = {
   },
 };
 
+/** Whether the request's headers give any options. */
+export function hasOptions(exchange: Exchange): boolean {
+  return exchange.header('cache-control') !== undefined || exchange.header('idempotency-key') !== undefined;
+}
+
 /** Options as the request's headers alone give them: `Idempotency-Key` and `Cache-Control`. */
 export function optionsFromHeaders(exchange: Exchange): CallOptions {
   return {

@@ -1,12 +1,14 @@
 import type { Completion } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { collect, type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
+import type { Findings } from '../../findings.ts';
 import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
-import { readCallBody } from './body.ts';
-import { optionsFromHeaders } from './call-options.ts';
+import { parseBody, readCallBody } from './body.ts';
+import { hasOptions, optionsFromHeaders } from './call-options.ts';
 import { renamed } from './errors.ts';
 import type { Exchange } from './exchange.ts';
+import { KnownBodies, type KnownBody, type ReadBody } from './known-bodies.ts';
 import type { ChatRequest, readOpenaiRequest } from './openai-request.ts';
 import { answeringHeaders, type FrameWriter, streamAnswer } from './stream-answer.ts';
 
@@ -15,23 +17,39 @@ export interface ChatDoor {
   readonly name: 'openai' | 'native';
   readonly readRequest: typeof readOpenaiRequest;
   /** The whole answer as JSON text. */
-  answer(completion: Completion, chat: ChatRequest, exchange: Exchange): string;
+  answer(completion: Completion, chat: ChatRequest, exchange: Exchange, findings: Findings | undefined): string;
   frameWriter(chat: ChatRequest, exchange: Exchange): FrameWriter;
   /** Whether frames of a stream that come together may share a write. */
   readonly joinFrames: boolean;
 }
 
-/** The handler of a door for completions: read, call the gateway, answer whole or as a stream. */
+/**
+ * The handler of a door for completions: read, call the gateway, answer whole or as a stream.
+ *
+ * A body that the response cache had an answer for is likely to come again: it is known from then on.
+ */
 export function chatHandler(dependencies: DoorDependencies, door: ChatDoor) {
-  return async (exchange: Exchange, principal: Principal): Promise<void> => {
-    const body = await readCallBody(exchange.request, principal, dependencies);
+  const knownBodies = new KnownBodies();
+
+  const read = (bytes: Buffer, exchange: Exchange): ReadBody => {
+    const body = parseBody(bytes);
     exchange.adoptRequestId(body.request_id);
-    const chat = door.readRequest(body, optionsFromHeaders(exchange));
+    return { chat: door.readRequest(body, optionsFromHeaders(exchange)), requestId: body.request_id };
+  };
+
+  return async (exchange: Exchange, principal: Principal): Promise<void> => {
+    const bytes = await readCallBody(exchange.request, principal, dependencies);
+    // What the headers ask for is part of the request, too.
+    const mayBeKnown = !hasOptions(exchange);
+    const known = mayBeKnown ? knownBodies.find(bytes) : undefined;
+    if (known) exchange.adoptRequestId(known.requestId);
+    const body = known ?? read(bytes, exchange);
     try {
-      await carryOut(dependencies, door, exchange, principal, chat);
+      await carryOut(dependencies, door, exchange, principal, body);
     } catch (cause) {
-      throw cause instanceof GatewayError ? renamed(cause, chat.nameOf) : cause;
+      throw cause instanceof GatewayError ? renamed(cause, body.chat.nameOf) : cause;
     }
+    if (mayBeKnown && !known && exchange.account?.cache?.status === 'hit') knownBodies.keep(bytes, body);
   };
 }
 
@@ -40,11 +58,12 @@ async function carryOut(
   door: ChatDoor,
   exchange: Exchange,
   principal: Principal,
-  chat: ChatRequest,
+  { chat, findings }: ReadBody & Partial<KnownBody>,
 ): Promise<void> {
   const { requestId, address } = exchange;
   const notes = exchange.doorRequest?.notes;
-  const call = openCall({ requestId, principal, address, door: door.name, streaming: chat.stream, notes, log });
+  const about = { requestId, principal, address, door: door.name, streaming: chat.stream };
+  const call = openCall({ ...about, notes, findings, log });
   exchange.called = true;
   exchange.account = call.context.account;
   const events = gateway.complete(chat.request, call.context);
@@ -55,9 +74,11 @@ async function carryOut(
   exchange.whenLeft(() => call.leave());
   const collected = collect(events);
   const completion = collected instanceof Promise ? await collected : collected;
-  exchange.answer(200, door.answer(completion, chat, exchange), {
-    ...answeringHeaders(completion, chat.nameOf),
-    ...accountHeaders(call.context.account),
-    'x-gateway-attempts': triesIn(completion.attempts),
-  });
+  exchange.answer(
+    200,
+    door.answer(completion, chat, exchange, findings),
+    answeringHeaders(completion, chat.nameOf),
+    accountHeaders(call.context.account),
+    { 'x-gateway-attempts': triesIn(completion.attempts) },
+  );
 }

@@ -11,6 +11,7 @@ import {
   type TopLogprob,
   type Usage,
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
+import type { Findings } from '../../findings.ts';
 import type { JsonObject } from './fields.ts';
 import { reasoningDetail } from './reasoning-details.ts';
 import { signatureBeside, signatureDetail, thoughtSignatureIn } from './thought-signatures.ts';
@@ -37,19 +38,28 @@ export function openaiExtras(extraJson: Readonly<Record<string, string>>): JsonO
   return json === undefined ? undefined : JSON.parse(json);
 }
 
-/** A completion as OpenAI's `chat.completion`, as JSON text. */
-export function chatCompletion(completion: Completion, legacyFunctions: boolean): string {
-  const { id, createdAt, model, choices, usage } = completion;
-  const extras = openaiExtras(completion.extraJson);
-  return JSON.stringify({
+/** A completion as OpenAI's `chat.completion`, as JSON text. Most of it is the same for an answer that comes again. */
+export function chatCompletion(completion: Completion, legacyFunctions: boolean, findings?: Findings): string {
+  const { id, createdAt, choices } = completion;
+  const created = createdAt ? Math.floor(secondsOf(createdAt)) : 0;
+  let text = findings?.wording?.choices === choices ? findings.wording.text : undefined;
+  if (text === undefined) {
+    text = contentOf(completion, legacyFunctions);
+    if (findings?.answer?.completion.choices === choices) findings.wording = { choices, text };
+  }
+  return `{"id":${JSON.stringify(id)},"object":"chat.completion","created":${created},${text}`;
+}
+
+/** All that follows `created`. */
+function contentOf({ model, choices, usage, extraJson }: Completion, legacyFunctions: boolean): string {
+  const { id, object, created, ...extras } = openaiExtras(extraJson) ?? {};
+  const json = {
     ...extras,
-    id,
-    object: 'chat.completion',
-    created: createdAt ? Math.floor(secondsOf(createdAt)) : 0,
     model,
     choices: choices.map((choice) => choiceJson(choice, legacyFunctions)),
-    usage: usage ? usageJson(usage, extras?.usage) : undefined,
-  });
+    usage: usage ? usageJson(usage, extras.usage) : undefined,
+  };
+  return JSON.stringify(json).slice(1);
 }
 
 function choiceJson(choice: Choice, legacyFunctions: boolean): object {

@@ -8,7 +8,8 @@ export const openaiDoor: ChatDoor = {
   name: 'openai',
   readRequest: readOpenaiRequest,
   joinFrames: true,
-  answer: (completion, { legacyFunctions }) => chatCompletion(completion, legacyFunctions),
+  answer: (completion, { legacyFunctions }, _exchange, findings) =>
+    chatCompletion(completion, legacyFunctions, findings),
   frameWriter: ({ includeUsage, legacyFunctions }, { requestId }) =>
     new OpenaiChunks({ requestId, includeUsage, legacyFunctions }),
 };

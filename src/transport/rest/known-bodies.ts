@@ -1,0 +1,72 @@
+import { Findings } from '../../findings.ts';
+import type { ChatRequest } from './openai-request.ts';
+
+/** A body, as it was read. */
+export interface ReadBody {
+  readonly chat: ChatRequest;
+  /** What it has as `request_id`. */
+  readonly requestId: unknown;
+}
+
+/** A body that came before. */
+export interface KnownBody extends ReadBody {
+  readonly findings: Findings;
+}
+
+interface Entry {
+  readonly body: KnownBody;
+  readonly size: number;
+  wasUsed: boolean;
+}
+
+/** A longer body is not kept: reading it is little of what it costs. */
+const MOST_BYTES = 16 * 1024;
+/** Of all bodies together; what they were read as takes about four times as much. */
+const ALL_BYTES = 2 * 1024 * 1024;
+const MOST_BODIES = 500;
+
+/**
+ * Bodies that come again and again, byte for byte, as they were read the first time.
+ *
+ * They are kept by all of their bytes, so nothing can be taken for something else, and frozen, so no call can change what the next one
+ * asks. One that was not used since it was last looked at leaves first (the clock algorithm: F. J. Corbató, "A Paging Experiment
+ * with the Multics System", 1968).
+ */
+export class KnownBodies {
+  readonly #entries = new Map<string, Entry>();
+  #bytes = 0;
+
+  /** What a body was read as; undefined: it is not known. The request is the caller's own, all that it consists of is shared. */
+  find(bytes: Buffer): KnownBody | undefined {
+    if (this.#entries.size === 0 || bytes.length > MOST_BYTES) return undefined;
+    const entry = this.#entries.get(bytes.toString('latin1'));
+    if (entry === undefined) return undefined;
+    entry.wasUsed = true;
+    const { chat, requestId, findings } = entry.body;
+    return { chat: { ...chat, request: { ...chat.request } }, requestId, findings };
+  }
+
+  /** Keep what a body was read as. It must not be changed any more. */
+  keep(bytes: Buffer, body: ReadBody): void {
+    const size = bytes.length;
+    if (size > MOST_BYTES) return;
+    const key = bytes.toString('latin1');
+    if (this.#entries.has(key)) return;
+    for (const [oldest, entry] of this.#entries) {
+      if (this.#entries.size < MOST_BODIES && this.#bytes + size <= ALL_BYTES) break;
+      this.#entries.delete(oldest);
+      if (entry.wasUsed) this.#entries.set(oldest, { ...entry, wasUsed: false });
+      else this.#bytes -= entry.size;
+    }
+    freeze(body.chat.request);
+    this.#entries.set(key, { body: { ...body, findings: new Findings() }, size, wasUsed: false });
+    this.#bytes += size;
+  }
+}
+
+/** Freeze an object and all that it consists of, but for bytes, which cannot be. */
+function freeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const member of Object.values(value)) freeze(member);
+}
