@@ -270,7 +270,8 @@ class Exchange implements Dispatcher.DispatchHandler, ResponseBody, Waiting {
 
   onResponseEnd(): void {
     this.#end();
-    this.#whole?.({ status: this.#status, headers: this.#headers, body: join(this.#chunks) });
+    const whole = this.#whole;
+    if (whole) atEndOfTurn(() => whole({ status: this.#status, headers: this.#headers, body: join(this.#chunks) }));
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { brotliDecompress, gunzip, type InputType, inflate, zstdDecompress } from 'node:zlib';
 import type { Principal } from '../../completion.ts';
+import { atEndOfTurn } from '../../end-of-turn.ts';
 import { GatewayError } from '../../errors.ts';
 import type { DoorDependencies } from '../call.ts';
 import type { JsonObject } from './fields.ts';
@@ -108,7 +109,7 @@ function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer
       isOver = true;
       const [only] = chunks;
       const bytes = only && chunks.length === 1 ? only : Buffer.concat(chunks, size);
-      resolve(bytes);
+      atEndOfTurn(() => resolve(bytes));
     };
     const onClose = () => {
       // Also follows a request that was read whole: an error made then would cost every call its stack trace.
