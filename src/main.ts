@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { type App, buildApp, checkBudgets } from './app.ts';
 import {
   ConfigError,
@@ -134,7 +135,19 @@ function setTracingDefaults(environment: NodeJS.ProcessEnv): void {
   environment.OTEL_BSP_SCHEDULE_DELAY ??= '1000';
 }
 
+/**
+ * Keep V8 from making the objects of a call among the old ones at once.
+ *
+ * It does so where most objects of one line of code have outlived a collection of the young ones, as those do that wait for a
+ * provider. But they all die with their call, and each keeps alive whatever young objects it knows of until all old ones are looked at:
+ * 3 MB at each collection, 10 of 140 µs of CPU a call. Whether it came to that was decided by chance, in the first seconds of a process.
+ */
+function keepCallsYoung(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring');
+}
+
 async function serve(loaded: LoadedConfig, configFile: string | undefined): Promise<void> {
+  keepCallsYoung();
   const log = openLog(logLevel(loaded));
   const { logger } = log;
   const again = () => loadConfig({ ...sourcesOf(configFile), again: true });
