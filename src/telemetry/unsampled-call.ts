@@ -8,6 +8,7 @@ export class UnsampledCall implements ServerTrace {
   readonly sampled = false;
   readonly #at: TraceParent;
   readonly #names: TargetNames;
+  #attempt: UnsampledAttempt | undefined;
 
   constructor(at: TraceParent, names: TargetNames) {
     this.#at = at;
@@ -24,8 +25,8 @@ export class UnsampledCall implements ServerTrace {
 
   attempt({ provider, model }: Attempt): AttemptTrace {
     if (!this.#names.of(provider, model).tracePropagated) return silent;
-    const upstream = { ...nothing, headers: traceHeaders(this.#at) };
-    return { upstream: () => upstream, end: ignore };
+    this.#attempt ??= new UnsampledAttempt(traceHeaders(this.#at));
+    return this.#attempt;
   }
 
   describe(): void {}
@@ -36,6 +37,22 @@ export class UnsampledCall implements ServerTrace {
   end(): void {}
 }
 
-const ignore = () => {};
-const nothing: UpstreamTrace = { headers: {}, sent: ignore, answered: ignore, ended: ignore };
-const silent: AttemptTrace = { upstream: () => nothing, end: ignore };
+/** Any attempt of such a call, and its request to the provider: all are alike. */
+class UnsampledAttempt implements AttemptTrace, UpstreamTrace {
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(headers: Readonly<Record<string, string>>) {
+    this.headers = headers;
+  }
+
+  upstream(): UpstreamTrace {
+    return this;
+  }
+
+  sent(): void {}
+  answered(): void {}
+  ended(): void {}
+  end(): void {}
+}
+
+const silent = new UnsampledAttempt({});
