@@ -137,10 +137,10 @@ function usageLine(usage: Usage | undefined): UsageLine | undefined {
 /** Those of a hundredth of a millisecond or more. */
 function longOnes(phases: Phases): Record<string, number> {
   const told: Record<string, number> = {};
-  for (const [at, name] of phaseNames.entries()) {
+  phaseNames.forEach((name, at) => {
     const ms = phases.each[at] ?? 0;
     if (ms >= 0.01) told[name] = Math.round(ms * 100) / 100;
-  }
+  });
   return told;
 }
 

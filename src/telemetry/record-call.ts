@@ -87,10 +87,10 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   }
 
   function splitTime(split: Phases, door: string): void {
-    for (const [at, name] of phaseNames.entries()) {
+    phaseNames.forEach((name, at) => {
       const ms = split.each[at] ?? 0;
       if (ms > 0) phases.at(name).record(ms / 1000);
-    }
+    });
     overhead.at(door).record(split.own / 1000);
   }
 

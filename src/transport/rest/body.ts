@@ -69,7 +69,7 @@ export async function readCallBody(
 }
 
 function refuseType(contentType: string | undefined): void {
-  if (contentType === undefined) return;
+  if (contentType === undefined || contentType === 'application/json') return;
   const [type = '', ...parameters] = contentType.split(';');
   const charset = parameters.map((text) => /^\s*charset\s*=\s*(.*?)\s*$/i.exec(text)?.[1]).find(Boolean);
   if (jsonType.test(type.trim()) && (charset === undefined || utf8.test(charset))) return;
