@@ -25,6 +25,7 @@ export function deadline<Request, Event>(
     stop.throwIfAborted();
     const events = next(request, { ...outer, signal: stop, deadline: now + allowedMs });
     if (events instanceof AtOnce && events.isHere) return events;
+    if (outer.signal.aborted) abort();
     outer.signal.addEventListener('abort', abort);
     const timer = setTimeout(expire, allowedMs);
     outer.ends.push(() => {

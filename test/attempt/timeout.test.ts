@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Attempt, AttemptOutcome, FinishReason } from '../../gen/llmgateway/v1/completion_pb.ts';
+import { AtOnce } from '../../src/at-once.ts';
 import { attempt } from '../../src/attempt/attempt.ts';
 import { deadline } from '../../src/attempt/deadline.ts';
 import { heartbeats } from '../../src/attempt/heartbeat.ts';
 import { completions } from '../../src/attempt/operation.ts';
 import { Seat } from '../../src/attempt/target-guard.ts';
-import { choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
+import { type CallContext, choiceFinished, finished, started, textDelta } from '../../src/completion.ts';
 import { Stop } from '../../src/stop.ts';
 import { aborted, contextOf, guardsFor, requestOf, type Step, scripted, targetOf } from './fake-provider.ts';
 
@@ -32,6 +33,30 @@ async function failureAfter(events: AsyncIterator<unknown>, ms: number): Promise
   await vi.advanceTimersByTimeAsync(2);
   return failing;
 }
+
+describe('the deadline of a call', () => {
+  it('passes on an abort that comes while the call is begun', () => {
+    const stop = new Stop();
+    let inner: CallContext | undefined;
+    const begin = deadline(() => 1000)((_request, context) => {
+      inner = context;
+      stop.abort(new Error('left'));
+      return new AtOnce(Promise.resolve([]));
+    });
+    begin(requestOf(), contextOf({ signal: stop }));
+    expect(inner?.signal.aborted).toBe(true);
+  });
+
+  it('needs no timer where the answer is there already', () => {
+    const whole = new AtOnce([started('m'), finished(undefined)]);
+    const ends: (() => void)[] = [];
+    expect(deadline(() => 1000)(() => whole)(requestOf(), contextOf({ ends }))).toBe(whole);
+    expect([vi.getTimerCount(), ends.length]).toEqual([0, 0]);
+    const later = new AtOnce(Promise.resolve([]));
+    deadline(() => 1000)(() => later)(requestOf(), contextOf({ ends }));
+    expect([vi.getTimerCount(), ends.length]).toEqual([1, 1]);
+  });
+});
 
 describe('time limits of an attempt', () => {
   it('ends a stream whose first token does not come', async () => {
