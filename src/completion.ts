@@ -20,7 +20,7 @@ import {
 } from '../gen/llmgateway/v1/completion_pb.ts';
 import { gather } from './at-once.ts';
 import { GatewayError } from './errors.ts';
-import type { Findings } from './findings.ts';
+import type { RequestFacts } from './request-facts.ts';
 import type { StopSignal } from './stop.ts';
 import type { Standing } from './store/store.ts';
 import type { CallNotes } from './telemetry/call-notes.ts';
@@ -99,7 +99,7 @@ export interface CallContext {
   /** What is noted of the call along the way; shared by all copies of the context. Unset: nobody has asked for an account yet. */
   readonly notes?: CallNotes | undefined;
   /** What is known of this very request, and what is found out about it now; unset: nobody keeps it. */
-  readonly findings?: Findings | undefined;
+  readonly facts?: RequestFacts | undefined;
 }
 
 /** How many of the targets in an account were asked: those that were passed over do not count. */
@@ -489,7 +489,7 @@ export function collect(events: AsyncIterable<CompletionEvent>): Completion | Pr
   return gathered instanceof Promise ? gathered.then(folded) : folded(gathered);
 }
 
-/** All events of an answer; with the completion that they tell, where that is known already. */
+/** All events of an answer; with the completion that they tell, where that is known already: whoever changes events makes a new list. */
 export interface ToldEvents extends ReadonlyArray<CompletionEvent> {
   readonly completion?: Completion;
 }

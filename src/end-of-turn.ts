@@ -16,7 +16,7 @@ let sinceAt = 0;
  * - Sockets are written then. Each write wakes whoever sleeps at the other end, which takes the processor from us; the ones that
  *   follow at once find it awake. That is a fifth of the CPU of a call. Redis writes its answers in the same way, before it sleeps.
  *
- * What is done must not throw.
+ * What is done must not throw: what follows it would not be done.
  */
 export function atEndOfTurn(act: Act): void {
   const now = performance.now();

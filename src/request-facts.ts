@@ -4,9 +4,9 @@ import type { Choice, Completion, CompletionEvent } from '../gen/llmgateway/v1/c
  * What was found out about a request that comes again and again, to the letter.
  *
  * The layers of its calls write here what depends on nothing else, or together with what else it depends on, and need not find
- * it out again. Requests that have findings never change.
+ * it out again. Requests that have facts never change.
  */
-export class Findings {
+export class RequestFacts {
   /** Whether it keeps the rules of the contract. */
   isSound = false;
   /** Its last key in the response cache. */
@@ -26,7 +26,7 @@ export interface KnownKey {
   readonly choice: string;
 }
 
-/** An answer as it was stored, what these bytes mean, and the events that tell it. */
+/** An answer as it was stored, what these bytes mean, and the events that tell it: shared by all calls that get it, and never changed. */
 export interface OpenedAnswer {
   readonly bytes: Uint8Array;
   readonly completion: Completion;

@@ -23,9 +23,9 @@ export function warmUpChecks(): void {
 
 /** Refuse completions that break the contract's rules, the same way for every door. */
 export const checkCompletion: Layer = (next) => (request, context) => {
-  const { findings } = context;
-  if (!findings?.isSound) refuseBroken(request);
-  if (findings) findings.isSound = true;
+  const { facts } = context;
+  if (!facts?.isSound) refuseBroken(request);
+  if (facts) facts.isSound = true;
   return next(request, context);
 };
 

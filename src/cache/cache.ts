@@ -8,8 +8,8 @@ import {
 } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { AtOnce } from '../at-once.ts';
 import { type CallContext, finished, type Layer, started, type ToldEvents } from '../completion.ts';
-import type { OpenedAnswer } from '../findings.ts';
 import { Later } from '../later.ts';
+import type { OpenedAnswer } from '../request-facts.ts';
 import type { Room } from '../room.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, millisecondsOf, timestampOf } from '../time.ts';
@@ -78,9 +78,9 @@ export function cached(options: CacheOptions): Layer {
       }
       const scope = use.shared ? '' : `caller ${context.principal.name}`;
       const { targets, choice } = use;
-      const { findings } = context;
-      const key = findings
-        ? keyOfKnown(request, scope, targets, choice, findings)
+      const { facts } = context;
+      const key = facts
+        ? keyOfKnown(request, scope, targets, choice, facts)
         : cacheKey(request, scope, targets, choice);
       const call = new CachedCall(options, request, context, use, key, (own) => next(request, own));
       return wish.read ? call.read(wish.maxAgeMs) : call.refresh();
@@ -160,8 +160,8 @@ class CachedCall {
 
   #hit(found: StoredAnswer | undefined, maxAgeMs: number): Events | undefined {
     if (found === undefined || found.ageMs > maxAgeMs) return undefined;
-    const { account, signal, notes, findings } = this.#context;
-    const answer = opened(found.bytes, findings);
+    const { account, signal, notes, facts } = this.#context;
+    const answer = opened(found.bytes, facts);
     if (answer === undefined) return undefined;
     const { completion } = answer;
     this.#options.counts.hits++;

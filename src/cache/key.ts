@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { type CompletionRequest, CompletionRequestSchema } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { type EmbeddingRequest, EmbeddingRequestSchema } from '../../gen/llmgateway/v1/embedding_service_pb.ts';
-import type { Findings } from '../findings.ts';
+import type { RequestFacts } from '../request-facts.ts';
 import { canonicalWriter } from './canonical.ts';
 import { withoutMembers } from './json-members.ts';
 
@@ -55,18 +55,18 @@ export function cacheKey(
   return hash('sha256', writeProjection(unlabelled(request), preface), 'hex');
 }
 
-/** The same for a request that has findings: among them is the key that it had last. */
+/** The same for a request that has facts: among them is the key that it had last. */
 export function keyOfKnown(
   request: CompletionRequest,
   scope: string,
   targets: readonly KeyTarget[],
   choice: string,
-  findings: Findings,
+  facts: RequestFacts,
 ): string {
-  const last = findings.key;
+  const last = facts.key;
   if (last && last.targets === targets && last.scope === scope && last.choice === choice) return last.key;
   const key = cacheKey(request, scope, targets, choice);
-  findings.key = { key, scope, targets, choice };
+  facts.key = { key, scope, targets, choice };
   return key;
 }
 

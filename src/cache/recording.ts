@@ -6,7 +6,7 @@ import {
   FinishReason,
 } from '../../gen/llmgateway/v1/completion_pb.ts';
 import { CompletionFold, replay } from '../completion.ts';
-import type { Findings, OpenedAnswer } from '../findings.ts';
+import type { OpenedAnswer, RequestFacts } from '../request-facts.ts';
 import type { Room } from '../room.ts';
 
 /** A longer answer is not kept: it would have to be held in memory while it comes. */
@@ -73,16 +73,16 @@ export function packForOthers(completion: Completion): Uint8Array {
 }
 
 /** A longer one is not kept opened. */
-const MOST_OPENED = 16 * 1024;
+const MOST_OPENED = 4 * 1024;
 
-/** An answer as it was stored; undefined if the bytes are none. The last one of a request stays opened in its `findings`. */
-export function opened(bytes: Uint8Array, findings: Findings | undefined): OpenedAnswer | undefined {
-  const last = findings?.answer;
+/** An answer as it was stored; undefined if the bytes are none. The last one of a request stays opened in its `facts`. */
+export function opened(bytes: Uint8Array, facts: RequestFacts | undefined): OpenedAnswer | undefined {
+  const last = facts?.answer;
   if (last && areEqual(last.bytes, bytes)) return last;
   const completion = unpack(bytes);
   if (completion === undefined) return undefined;
   const answer = { bytes, completion, events: [...replay(completion)] };
-  if (findings && bytes.byteLength <= MOST_OPENED) findings.answer = answer;
+  if (facts && bytes.byteLength <= MOST_OPENED) facts.answer = answer;
   return answer;
 }
 

@@ -3,8 +3,8 @@ import type { Logger } from 'pino';
 import type { ReloadConfigResponse } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
-import type { Findings } from '../findings.ts';
 import type { Gateway } from '../gateway.ts';
+import type { RequestFacts } from '../request-facts.ts';
 import { Stop } from '../stop.ts';
 import type { CallNotes } from '../telemetry/call-notes.ts';
 import type { DoorRequests } from '../telemetry/door-requests.ts';
@@ -63,7 +63,7 @@ export interface CallOpening {
   /** What has been noted of the request so far. */
   readonly notes?: CallNotes | undefined;
   /** What is known of its request. */
-  readonly findings?: Findings | undefined;
+  readonly facts?: RequestFacts | undefined;
   readonly log: Logger;
 }
 
@@ -77,7 +77,7 @@ export interface OpenCall {
 /** Begin a call: the context that travels with it, and the handle by which its door ends it early. */
 export function openCall(opening: CallOpening): OpenCall {
   const stop = new Stop();
-  const { requestId, principal, address, door, streaming, timeoutMs, notes, findings, log } = opening;
+  const { requestId, principal, address, door, streaming, timeoutMs, notes, facts, log } = opening;
   notes?.understood();
   return {
     context: {
@@ -87,7 +87,7 @@ export function openCall(opening: CallOpening): OpenCall {
       door,
       streaming,
       notes,
-      findings,
+      facts,
       log,
       signal: stop,
       ends: [],

@@ -55,7 +55,7 @@ function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer>
 }
 
 /** Read the body of a call, which has a place among those in flight meanwhile. */
-export async function readCallBody(
+export async function readCallBytes(
   request: IncomingMessage,
   principal: Principal,
   { arrive, bodyLimitBytes }: Pick<DoorDependencies, 'arrive' | 'bodyLimitBytes'>,
@@ -106,9 +106,12 @@ function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer
       else fail(tooLarge(`the body has more than ${limitBytes} bytes`, limitBytes));
     };
     const onEnd = () => {
+      if (isOver) return;
       isOver = true;
       const [only] = chunks;
       const bytes = only && chunks.length === 1 ? only : Buffer.concat(chunks, size);
+      // The request, which lives as long as its answer, holds what listens to it.
+      chunks.length = 0;
       atEndOfTurn(() => resolve(bytes));
     };
     const onClose = () => {

@@ -57,12 +57,15 @@ export const optionFields: Readonly<Record<string, ReadField<CallOptions>>> = {
   },
 };
 
-/** Whether the request's headers give any options. */
+/** The headers that give options. */
+export const optionHeaders = ['idempotency-key', 'cache-control'] as const;
+
+/** Whether a request has any of them. */
 export function hasOptions(exchange: Exchange): boolean {
-  return exchange.header('cache-control') !== undefined || exchange.header('idempotency-key') !== undefined;
+  return optionHeaders.some((name) => exchange.header(name) !== undefined);
 }
 
-/** Options as the request's headers alone give them: `Idempotency-Key` and `Cache-Control`. */
+/** Options as the request's headers alone give them: see `optionHeaders`. */
 export function optionsFromHeaders(exchange: Exchange): CallOptions {
   return {
     $typeName: 'llmgateway.v1.CallOptions',

@@ -1,10 +1,10 @@
 import type { Completion } from '../../../gen/llmgateway/v1/completion_pb.ts';
 import { collect, type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
-import type { Findings } from '../../findings.ts';
+import type { RequestFacts } from '../../request-facts.ts';
 import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
-import { parseBody, readCallBody } from './body.ts';
+import { parseBody, readCallBytes } from './body.ts';
 import { hasOptions, optionsFromHeaders } from './call-options.ts';
 import { renamed } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -17,7 +17,7 @@ export interface ChatDoor {
   readonly name: 'openai' | 'native';
   readonly readRequest: typeof readOpenaiRequest;
   /** The whole answer as JSON text. */
-  answer(completion: Completion, chat: ChatRequest, exchange: Exchange, findings: Findings | undefined): string;
+  answer(completion: Completion, chat: ChatRequest, exchange: Exchange, facts: RequestFacts | undefined): string;
   frameWriter(chat: ChatRequest, exchange: Exchange): FrameWriter;
   /** Whether frames of a stream that come together may share a write. */
   readonly joinFrames: boolean;
@@ -38,18 +38,20 @@ export function chatHandler(dependencies: DoorDependencies, door: ChatDoor) {
   };
 
   return async (exchange: Exchange, principal: Principal): Promise<void> => {
-    const bytes = await readCallBody(exchange.request, principal, dependencies);
+    let bytes: Buffer | undefined = await readCallBytes(exchange.request, principal, dependencies);
     // What the headers ask for is part of the request, too.
     const mayBeKnown = !hasOptions(exchange);
     const known = mayBeKnown ? knownBodies.find(bytes) : undefined;
     if (known) exchange.adoptRequestId(known.requestId);
     const body = known ?? read(bytes, exchange);
+    // Nothing holds a body while it is answered but what may have to be kept.
+    if (known || !mayBeKnown || !knownBodies.mayKeep(bytes)) bytes = undefined;
     try {
       await carryOut(dependencies, door, exchange, principal, body);
     } catch (cause) {
       throw cause instanceof GatewayError ? renamed(cause, body.chat.nameOf) : cause;
     }
-    if (mayBeKnown && !known && exchange.account?.cache?.status === 'hit') knownBodies.keep(bytes, body);
+    if (bytes && exchange.account?.cache?.status === 'hit') knownBodies.keep(bytes, body);
   };
 }
 
@@ -58,12 +60,12 @@ async function carryOut(
   door: ChatDoor,
   exchange: Exchange,
   principal: Principal,
-  { chat, findings }: ReadBody & Partial<KnownBody>,
+  { chat, facts }: ReadBody & Partial<KnownBody>,
 ): Promise<void> {
   const { requestId, address } = exchange;
   const notes = exchange.doorRequest?.notes;
   const about = { requestId, principal, address, door: door.name, streaming: chat.stream };
-  const call = openCall({ ...about, notes, findings, log });
+  const call = openCall({ ...about, notes, facts, log });
   exchange.called = true;
   exchange.account = call.context.account;
   const events = gateway.complete(chat.request, call.context);
@@ -76,7 +78,7 @@ async function carryOut(
   const completion = collected instanceof Promise ? await collected : collected;
   exchange.answer(
     200,
-    door.answer(completion, chat, exchange, findings),
+    door.answer(completion, chat, exchange, facts),
     answeringHeaders(completion, chat.nameOf),
     accountHeaders(call.context.account),
     { 'x-gateway-attempts': triesIn(completion.attempts) },

@@ -10,7 +10,7 @@ import { type Principal, triesIn } from '../../completion.ts';
 import { GatewayError } from '../../errors.ts';
 import { accountHeaders } from '../account-headers.ts';
 import { type DoorDependencies, openCall } from '../call.ts';
-import { parseBody, readCallBody } from './body.ts';
+import { parseBody, readCallBytes } from './body.ts';
 import { optionFields, optionsFromHeaders, type ReadField } from './call-options.ts';
 import { renamed } from './errors.ts';
 import type { Exchange } from './exchange.ts';
@@ -56,7 +56,7 @@ for (const [name, read] of Object.entries(optionFields)) {
 export function embeddingsHandler(dependencies: DoorDependencies) {
   const { gateway, log } = dependencies;
   return async (exchange: Exchange, principal: Principal): Promise<void> => {
-    const body = parseBody(await readCallBody(exchange.request, principal, dependencies));
+    const body = parseBody(await readCallBytes(exchange.request, principal, dependencies));
     exchange.adoptRequestId(body.request_id);
     const { request, base64 } = readRequest(body, optionsFromHeaders(exchange));
     const nameOf = fieldNames(body);

@@ -1,4 +1,4 @@
-import { Findings } from '../../findings.ts';
+import { RequestFacts } from '../../request-facts.ts';
 import type { ChatRequest } from './openai-request.ts';
 
 /** A body, as it was read. */
@@ -10,7 +10,7 @@ export interface ReadBody {
 
 /** A body that came before. */
 export interface KnownBody extends ReadBody {
-  readonly findings: Findings;
+  readonly facts: RequestFacts;
 }
 
 interface Entry {
@@ -21,7 +21,7 @@ interface Entry {
 
 /** A longer body is not kept: reading it is little of what it costs. */
 const MOST_BYTES = 16 * 1024;
-/** Of all bodies together; what they were read as takes about four times as much. */
+/** Of all bodies together; what they were read as takes about four times as much, and what is found out about them up to 35 MB. */
 const ALL_BYTES = 2 * 1024 * 1024;
 const MOST_BODIES = 500;
 
@@ -38,18 +38,22 @@ export class KnownBodies {
 
   /** What a body was read as; undefined: it is not known. The request is the caller's own, all that it consists of is shared. */
   find(bytes: Buffer): KnownBody | undefined {
-    if (this.#entries.size === 0 || bytes.length > MOST_BYTES) return undefined;
+    if (this.#entries.size === 0 || !this.mayKeep(bytes)) return undefined;
     const entry = this.#entries.get(bytes.toString('latin1'));
     if (entry === undefined) return undefined;
     entry.wasUsed = true;
-    const { chat, requestId, findings } = entry.body;
-    return { chat: { ...chat, request: { ...chat.request } }, requestId, findings };
+    const { chat, requestId, facts } = entry.body;
+    return { chat: { ...chat, request: { ...chat.request } }, requestId, facts };
   }
 
-  /** Keep what a body was read as. It must not be changed any more. */
+  /** Whether a body is short enough to be kept. */
+  mayKeep(bytes: Buffer): boolean {
+    return bytes.length <= MOST_BYTES;
+  }
+
+  /** Keep what a short body was read as. From then on nobody can change its request. */
   keep(bytes: Buffer, body: ReadBody): void {
     const size = bytes.length;
-    if (size > MOST_BYTES) return;
     const key = bytes.toString('latin1');
     if (this.#entries.has(key)) return;
     for (const [oldest, entry] of this.#entries) {
@@ -59,7 +63,7 @@ export class KnownBodies {
       else this.#bytes -= entry.size;
     }
     freeze(body.chat.request);
-    this.#entries.set(key, { body: { ...body, findings: new Findings() }, size, wasUsed: false });
+    this.#entries.set(key, { body: { ...body, facts: new RequestFacts() }, size, wasUsed: false });
     this.#bytes += size;
   }
 }

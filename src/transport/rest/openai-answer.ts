@@ -11,7 +11,7 @@ import {
   type TopLogprob,
   type Usage,
 } from '../../../gen/llmgateway/v1/completion_pb.ts';
-import type { Findings } from '../../findings.ts';
+import type { RequestFacts } from '../../request-facts.ts';
 import type { JsonObject } from './fields.ts';
 import { reasoningDetail } from './reasoning-details.ts';
 import { signatureBeside, signatureDetail, thoughtSignatureIn } from './thought-signatures.ts';
@@ -39,13 +39,13 @@ export function openaiExtras(extraJson: Readonly<Record<string, string>>): JsonO
 }
 
 /** A completion as OpenAI's `chat.completion`, as JSON text. Most of it is the same for an answer that comes again. */
-export function chatCompletion(completion: Completion, legacyFunctions: boolean, findings?: Findings): string {
+export function chatCompletion(completion: Completion, legacyFunctions: boolean, facts?: RequestFacts): string {
   const { id, createdAt, choices } = completion;
   const created = createdAt ? Math.floor(secondsOf(createdAt)) : 0;
-  let text = findings?.wording?.choices === choices ? findings.wording.text : undefined;
+  let text = facts?.wording?.choices === choices ? facts.wording.text : undefined;
   if (text === undefined) {
     text = contentOf(completion, legacyFunctions);
-    if (findings?.answer?.completion.choices === choices) findings.wording = { choices, text };
+    if (facts?.answer?.completion.choices === choices) facts.wording = { choices, text };
   }
   return `{"id":${JSON.stringify(id)},"object":"chat.completion","created":${created},${text}`;
 }

@@ -8,8 +8,7 @@ export const openaiDoor: ChatDoor = {
   name: 'openai',
   readRequest: readOpenaiRequest,
   joinFrames: true,
-  answer: (completion, { legacyFunctions }, _exchange, findings) =>
-    chatCompletion(completion, legacyFunctions, findings),
+  answer: (completion, { legacyFunctions }, _exchange, facts) => chatCompletion(completion, legacyFunctions, facts),
   frameWriter: ({ includeUsage, legacyFunctions }, { requestId }) =>
     new OpenaiChunks({ requestId, includeUsage, legacyFunctions }),
 };

@@ -1,8 +1,11 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { readCallBytes } from '../../../src/transport/rest/body.ts';
 import { MAX_DEPTH } from '../../../src/transport/rest/json.ts';
 import { type Sending, send, sendHttp2, serve } from './serve.ts';
 
@@ -58,6 +61,24 @@ describe('a body', () => {
 });
 
 const bomb = gzipSync(Buffer.alloc(50_000_000, ' '));
+
+it('a body that was read is held by nobody, however long its request lives', async () => {
+  const request = Object.assign(new EventEmitter(), { headers: {} });
+  const principal = { name: 'ann', tier: 'default', models: [], admin: false };
+  const read = async () => {
+    const arriving = { arrive: () => () => {}, bodyLimitBytes: 1e6 };
+    const bytes = readCallBytes(request as unknown as IncomingMessage, principal, arriving);
+    request.emit('data', Buffer.alloc(900_000));
+    request.emit('end');
+    return new WeakRef(await bytes);
+  };
+  const reference = await read();
+  setFlagsFromString('--expose-gc');
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  runInNewContext('gc')();
+  expect(reference.deref()).toBeUndefined();
+  expect(request.listenerCount('data')).toBe(1);
+});
 
 describe('a bad body', () => {
   it.each<[number, string, string, Sending]>([
