@@ -141,8 +141,8 @@ const DETECTION_AT_START_MS = 500;
 const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
-/** Two seconds: three thousand calls that come at once are worked off in less. */
-const LATE_SAMPLES = 8;
+/** Three quarters of a second: by then all calls of a burst have been let in. */
+const LATE_SAMPLES = 3;
 /** What a process that was killed held of its callers' limits is theirs again after this. */
 const LEASE_MS = 20_000;
 /** A lease outlasts three rounds: one that a store misses is no loss. */
@@ -356,7 +356,7 @@ async function lastingOf(loaded: LoadedConfig, log: Logger, version: string, tel
     overload: new Overload({
       ...overloadSettings(config),
       lateSamples: LATE_SAMPLES,
-      turnMs: turnClock(),
+      intoTurnMs: turnClock(),
       random: Math.random,
     }),
     shed: new ShedCounts(),

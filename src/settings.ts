@@ -172,7 +172,7 @@ export function callerRanks({ keys, jwt, limits }: Config): Map<string, number> 
 }
 
 /** When calls are refused because there is too much to do. */
-export function overloadSettings(config: Config): Omit<OverloadOptions, 'turnMs' | 'random' | 'lateSamples'> {
+export function overloadSettings(config: Config): Omit<OverloadOptions, 'intoTurnMs' | 'random' | 'lateSamples'> {
   const { overload } = config;
   return {
     loopDelayMs: milliseconds(overload?.eventLoopDelay),

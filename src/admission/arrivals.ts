@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Principal } from '../completion.ts';
 import type { ShedCounts } from '../telemetry/shed-counts.ts';
 import type { InFlight } from './in-flight.ts';
@@ -10,10 +11,16 @@ export interface ArrivalsOptions {
   /** Classes of callers by tier, from 0; the lower ones are refused first. A tier that is not here is of class 0. */
   readonly ranks: ReadonlyMap<string, number>;
   readonly counts: ShedCounts;
+  /** How long a refusal is held back, in milliseconds; the default value is half a second to one and a half. */
+  readonly holdMs?: () => number;
 }
 
-/** Lets a call of somebody in, or throws `overloaded`; returns what is to be done once its request has been read. */
-export type Arrive = (principal: Principal) => () => void;
+/**
+ * Lets a call of somebody in, or throws `overloaded`; returns what is to be done once its request has been read.
+ *
+ * A promise never resolves: it rejects with `overloaded` in a while.
+ */
+export type Arrive = (principal: Principal) => (() => void) | Promise<never>;
 
 /** The share of all places that each class leaves to those above it. */
 const RESERVE = 0.1;
@@ -21,21 +28,28 @@ const RESERVE = 0.1;
 /**
  * Let calls in before their bodies are read, as long as there is room and not too much to do.
  *
- * Each class of callers finds some places taken that those above it still have.
+ * - Each class of callers finds some places taken that those above it still have.
+ * - Under overload a refusal is told late. Callers who come again as soon as they are answered would otherwise come some hundred times a
+ *   second each, and refusing them takes all there is: at twice the callers of the peak, a third of its goodput was left. Not all
+ *   after the same time: those refused together would come again together.
  */
-export function arrivals({ inFlight, overload, ranks, counts }: ArrivalsOptions): Arrive {
+export function arrivals({ inFlight, overload, ranks, counts, holdMs = usualHoldMs }: ArrivalsOptions): Arrive {
   const top = Math.max(0, ...ranks.values());
   return ({ tier }) => {
     const rank = ranks.get(tier) ?? 0;
     const refusal = overload.refusal(rank);
     if (refusal) {
       counts.overload++;
-      throw refusal;
+      return pause(holdMs()).then(() => Promise.reject(refusal));
     }
     const limit = Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank)));
     if (!inFlight.hasRoom(limit)) counts.inFlight++;
     return inFlight.arrive(limit);
   };
+}
+
+function usualHoldMs(): number {
+  return 500 + 1000 * Math.random();
 }
 
 /** Classes of the tiers that callers have: `default` first, whatever it allows, then those that may do least. */

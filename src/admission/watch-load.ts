@@ -1,32 +1,28 @@
+import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import type { Load } from './overload.ts';
 
 const SAMPLE_MS = 250;
-const TICK_MS = 20;
 /** Of how many samples of the heap the least counts: in between it is full of garbage, which is no lack of memory. */
 const HEAP_SAMPLES = 4;
 
 /**
  * Look how busy this process is, four times a second; returns what ends it.
  *
- * Node's `monitorEventLoopDelay` would not do: a loop that stands still from one sample to the next leaves no trace in it.
+ * Turns are counted by the event loop itself. How late timers are would not do: a pause for garbage, after which all is well, looks like
+ * a queue that stands.
  */
 export function watchLoad(note: (load: Load) => void): () => void {
   const shares: number[] = [];
-  let tickedAt = performance.now();
-  let sampledAt = tickedAt;
-  let loopDelayMs = 0;
+  let before = turnsSoFar();
   const timer = setInterval(() => {
-    const now = performance.now();
-    loopDelayMs = Math.max(loopDelayMs, now - tickedAt - TICK_MS);
-    tickedAt = now;
-    if (now - sampledAt < SAMPLE_MS) return;
+    const now = turnsSoFar();
+    const turnMs = (now.busyMs - before.busyMs) / Math.max(1, now.count - before.count);
+    before = now;
     shares.push(heapShare());
     if (shares.length > HEAP_SAMPLES) shares.shift();
-    note({ loopDelayMs, memoryShare: Math.max(Math.min(...shares), containerShare()) });
-    sampledAt = now;
-    loopDelayMs = 0;
-  }, TICK_MS);
+    note({ turnMs, memoryShare: Math.max(Math.min(...shares), containerShare()) });
+  }, SAMPLE_MS);
   timer.unref();
   return () => clearInterval(timer);
 }
@@ -46,6 +42,12 @@ export function turnClock(): () => number {
     }
     return now - began;
   };
+}
+
+/** How many turns the event loop has made, and what they took without the time that it slept. */
+function turnsSoFar(): { count: number; busyMs: number } {
+  const { uvMetricsInfo, idleTime } = performance.nodeTiming;
+  return { count: uvMetricsInfo.loopCount, busyMs: performance.now() - idleTime };
 }
 
 function heapShare(): number {

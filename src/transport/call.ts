@@ -25,9 +25,9 @@ export interface DoorDependencies {
   readonly addressOf: AddressOf;
   /**
    * Lets a call in before anything of its body is read, or throws `overloaded`; returns what is to be done once it has been read,
-   * or will not be. A second time that does nothing.
+   * or will not be. A second time that does nothing. A promise rejects with `overloaded` in a while.
    */
-  readonly arrive: (principal: Principal) => () => void;
+  readonly arrive: (principal: Principal) => (() => void) | Promise<never>;
   readonly log: Logger;
   /** The most bytes of a request body, after decompression. */
   readonly bodyLimitBytes: number;

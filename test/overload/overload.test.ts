@@ -14,67 +14,32 @@ function overloadOf(more: Partial<OverloadOptions> = {}): Overload {
     refuseAt: 0.95,
     ranks: 3,
     random: () => 0,
-    turnMs: () => 0,
+    intoTurnMs: () => 0,
     ...more,
   });
 }
 
-function late(overload: Overload, samples: number, loopDelayMs = 150): Overload {
-  for (let at = 0; at < samples; at++) overload.sample({ loopDelayMs, memoryShare: 0 });
+function late(overload: Overload, samples: number, turnMs = 150): Overload {
+  for (let at = 0; at < samples; at++) overload.sample({ turnMs, memoryShare: 0 });
   return overload;
 }
 
-const filled = (overload: Overload, memoryShare: number) => overload.sample({ loopDelayMs: 0, memoryShare });
+const filled = (overload: Overload, memoryShare: number) => overload.sample({ turnMs: 0, memoryShare });
 const shares = (overload: Overload) => [0, 1, 2].map((rank) => Math.round(overload.refusedShare(rank) * 100) / 100);
 
 describe('a late event loop', () => {
-  it('refuses nobody as long as it lasts less than three samples', () => {
-    const overload = late(overloadOf({ turnMs: () => 1000 }), 2);
+  it('rations calls by the turn', () => {
+    const overload = late(overloadOf({ intoTurnMs: () => 20 }), 2, 15);
     expect(overload.isOn).toBe(false);
-    late(overload, 1, 0);
-    late(overload, 2);
-    expect(overload.isOn).toBe(false);
-    expect(overload.refusal(0)).toBeUndefined();
+    late(overload, 1, 15);
+    expect(overload.refusal(0)).toMatchObject({
+      reason: 'overloaded',
+      message: 'the gateway has more to do than it can',
+    });
+    expect(shares(late(overload, 20, 90))).toEqual([0, 0, 0]);
   });
 
-  it('refuses as well where it is late now and then, and hardly in time in between', () => {
-    const overload = overloadOf({ turnMs: () => 20 });
-    for (const delay of [150, 60, 150, 90, 150]) late(overload, 1, delay);
-    expect(overload.refusal(0)).toBeDefined();
-    for (let times = 0; times < 20; times++) late(late(overload, 3), 1, 90);
-    expect(shares(overload)).toEqual([0, 0, 0]);
-  });
-
-  it('lets in what comes early in a turn, the higher classes for longer', () => {
-    let turnMs = 0;
-    const overload = late(overloadOf({ turnMs: () => turnMs }), 3);
-    const refused = () => [0, 1, 2].map((rank) => overload.refusal(rank) !== undefined);
-    expect(refused()).toEqual([false, false, false]);
-    turnMs = 15.1;
-    expect(refused()).toEqual([true, false, false]);
-    turnMs = 31;
-    expect(refused()).toEqual([true, true, false]);
-    turnMs = 46;
-    expect(refused()).toEqual([true, true, true]);
-  });
-
-  it('rations calls for as long as there are any to refuse, and a second more', () => {
-    let turnMs = 20;
-    const overload = late(overloadOf({ turnMs: () => turnMs }), 3);
-    for (let samples = 0; samples < 40; samples++) {
-      expect(overload.refusal(0)).toBeDefined();
-      late(overload, 1, 20);
-    }
-    turnMs = 5;
-    for (let samples = 0; samples < 4; samples++) {
-      expect(overload.isOn).toBe(true);
-      expect(overload.refusal(0)).toBeUndefined();
-      late(overload, 1, 20);
-    }
-    expect(overload.isOn).toBe(false);
-  });
-
-  it('that stays late refuses a tenth more with each sample, one class after the other', () => {
+  it('that stays above the bound all the same refuses a tenth more with each sample, one class after the other', () => {
     const overload = late(overloadOf(), 6);
     expect(shares(overload)).toEqual([0, 0, 0]);
     expect(shares(late(overload, 1))).toEqual([0.1, 0, 0]);
@@ -83,7 +48,7 @@ describe('a late event loop', () => {
     expect(shares(late(overload, 100))).toEqual([1, 1, 1]);
   });
 
-  it('refuses as many as before while the delay is between half the bound and the bound', () => {
+  it('refuses as many as before while turns are between half the bound and the bound', () => {
     const overload = late(overloadOf(), 11);
     expect(shares(late(overload, 20, 51))).toEqual([0.5, 0, 0]);
     expect(shares(late(overload, 20, 100))).toEqual([0.5, 0, 0]);
@@ -158,7 +123,7 @@ describe('memory', () => {
 describe('whatever the load', () => {
   it('no class is refused more often than one below it, and all of it passes', () => {
     const load = fc.record({
-      loopDelayMs: fc.integer({ min: 0, max: 300 }),
+      turnMs: fc.integer({ min: 0, max: 300 }),
       memoryShare: fc.double({ min: 0, max: 1, noNaN: true }),
     });
     fc.assert(
@@ -170,7 +135,7 @@ describe('whatever the load', () => {
           expect(low >= middle && middle >= high && high >= 0 && low <= 1).toBe(true);
           if (low > 0) expect(overload.isOn).toBe(true);
         }
-        for (let at = 0; at < 20; at++) overload.sample({ loopDelayMs: 0, memoryShare: 0 });
+        for (let at = 0; at < 20; at++) overload.sample({ turnMs: 0, memoryShare: 0 });
         expect([overload.isOn, overload.mayCache]).toEqual([false, true]);
       }),
     );
@@ -200,12 +165,17 @@ describe('calls that arrive', () => {
     const counts = new ShedCounts();
     const inFlight = new InFlight(limit, () => 0.5);
     const overload = overloadOf();
-    return { counts, inFlight, overload, arrive: arrivals({ inFlight, overload, ranks: known, counts }) };
+    return {
+      counts,
+      inFlight,
+      overload,
+      arrive: arrivals({ inFlight, overload, ranks: known, counts, holdMs: () => 0 }),
+    };
   }
 
   it('have a place while they are read, and then one in flight', () => {
     const { arrive, inFlight } = gate(2, new Map());
-    const read = arrive(principal('default'));
+    const read = arrive(principal('default')) as () => void;
     arrive(principal('default'));
     expect(() => arrive(principal('default'))).toThrow('2 calls are in flight, the limit is 2');
     read();
@@ -237,11 +207,11 @@ describe('calls that arrive', () => {
     expect(() => arrive(principal('premium'))).toThrow('limit is 10');
   });
 
-  it('are refused under overload, the higher classes later', () => {
+  it('are refused under overload, in a while, the higher classes later', async () => {
     const { arrive, overload, counts } = gate(100);
     late(overload, 16);
-    expect(() => arrive(principal('default'))).toThrow('more to do than it can');
-    arrive(principal('premium'));
+    await expect(arrive(principal('default'))).rejects.toThrow('more to do than it can');
+    expect(arrive(principal('premium'))).toBeTypeOf('function');
     expect(counts).toMatchObject({ inFlight: 0, overload: 1 });
   });
 });

@@ -1067,7 +1067,7 @@ export const IdempotencyConfigSchema: GenMessage<IdempotencyConfig> = /*@__PURE_
  */
 export type OverloadConfig = Message<"llmgateway.v1.OverloadConfig"> & {
   /**
-   * The delay of the event loop above which calls are refused: the longest of each quarter of a second, for two seconds. 0: any.
+   * The delay of the event loop above which calls are refused: what a call waits for it, over all of its turns. 0: any.
    * The default value is 100ms.
    *
    * @generated from field: google.protobuf.Duration event_loop_delay = 1;

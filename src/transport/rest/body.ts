@@ -60,7 +60,10 @@ export async function readCallBytes(
   principal: Principal,
   { arrive, bodyLimitBytes }: Pick<DoorDependencies, 'arrive' | 'bodyLimitBytes'>,
 ): Promise<Buffer> {
-  const isRead = arrive(principal);
+  const arrived = arrive(principal);
+  // To keep the body of a call until it is refused would cost more than to refuse it.
+  if (arrived instanceof Promise) request.resume();
+  const isRead = arrived instanceof Promise ? await arrived : arrived;
   try {
     return await readBody(request, bodyLimitBytes);
   } finally {

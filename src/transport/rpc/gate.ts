@@ -33,21 +33,28 @@ export function createGate(
     if (needsNoKey(method)) return;
     try {
       const caller = authenticate((name) => requestHeader.get(name), values.get(addressKey));
-      if (!(caller instanceof Promise)) return admit(caller, requestId, context);
-      return caller
-        .then((principal) => admit(principal, requestId, context))
-        .catch((cause: unknown) => refuse(cause, requestId, context));
+      const admitted =
+        caller instanceof Promise
+          ? caller.then((principal) => admit(principal, requestId, context))
+          : admit(caller, requestId, context);
+      return admitted?.catch((cause: unknown) => refuse(cause, requestId, context));
     } catch (cause) {
       refuse(cause, requestId, context);
     }
   };
 
-  function admit(principal: Principal, requestId: string, { method, values }: HandlerContext): void {
+  function admit(
+    principal: Principal,
+    requestId: string,
+    { method, values }: HandlerContext,
+  ): undefined | Promise<never> {
     accountOf(values)?.request.notes.authenticated();
     if (needsAdmin(method) && !principal.admin) {
       throw new GatewayError('permission_denied', `${nameOf(method)} needs a key with admin rights`);
     }
-    setArrival(values, { requestId, principal, isRead: isCarriedOut(method) ? arrive(principal) : undefined });
+    const isRead = isCarriedOut(method) ? arrive(principal) : undefined;
+    if (isRead instanceof Promise) return isRead;
+    setArrival(values, { requestId, principal, isRead });
   }
 
   function refuse(cause: unknown, requestId: string, { method, values }: HandlerContext): never {
