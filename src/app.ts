@@ -143,6 +143,8 @@ const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
 /** Three quarters of a second: by then all calls of a burst have been let in. */
 const LATE_SAMPLES = 3;
+/** Of all connections, for callers whose refusals are told late. */
+const HELD_CONNECTIONS = 1 / 2;
 /** What a process that was killed held of its callers' limits is theirs again after this. */
 const LEASE_MS = 20_000;
 /** A lease outlasts three rounds: one that a store misses is no loss. */
@@ -450,7 +452,13 @@ function snapshotOf(loaded: LoadedConfig, lasting: Lasting, before: Snapshot | u
       gateway: { ...gateway, ...lookingOn(current.gateway) },
       authenticate: authenticator({ keys, adminKeySha256: loaded.adminKeySha256, tokens, failedTries }),
       addressOf: addressReader(config.server?.trustedProxies ?? []),
-      arrive: arrivals({ inFlight, overload, ranks: callerRanks(config), counts: shed }),
+      arrive: arrivals({
+        inFlight,
+        overload,
+        ranks: callerRanks(config),
+        counts: shed,
+        mostHeld: connectionLimit() * HELD_CONNECTIONS,
+      }),
       log,
       bodyLimitBytes: config.server?.bodyLimitBytes ?? 0,
       writeStallMs: WRITE_STALL_MS,

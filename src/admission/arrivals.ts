@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Principal } from '../completion.ts';
+import type { GatewayError } from '../errors.ts';
 import type { ShedCounts } from '../telemetry/shed-counts.ts';
 import type { InFlight } from './in-flight.ts';
 import type { Overload } from './overload.ts';
@@ -11,7 +12,9 @@ export interface ArrivalsOptions {
   /** Classes of callers by tier, from 0; the lower ones are refused first. A tier that is not here is of class 0. */
   readonly ranks: ReadonlyMap<string, number>;
   readonly counts: ShedCounts;
-  /** How long a refusal is held back, in milliseconds; the default value is half a second to one and a half. */
+  /** How many refusals are held back at once; more are told at once. */
+  readonly mostHeld: number;
+  /** For how long, in milliseconds; the default value is half a second to one and a half. */
   readonly holdMs?: () => number;
 }
 
@@ -33,14 +36,24 @@ const RESERVE = 0.1;
  *   second each, and refusing them takes all there is: at twice the callers of the peak, a third of its goodput was left. Not all
  *   after the same time: those refused together would come again together.
  */
-export function arrivals({ inFlight, overload, ranks, counts, holdMs = usualHoldMs }: ArrivalsOptions): Arrive {
+export function arrivals(options: ArrivalsOptions): Arrive {
+  const { inFlight, overload, ranks, counts, mostHeld, holdMs = usualHoldMs } = options;
+  let held = 0;
+  const hold = async (refusal: GatewayError): Promise<never> => {
+    held++;
+    await pause(holdMs());
+    held--;
+    throw refusal;
+  };
   const top = Math.max(0, ...ranks.values());
   return ({ tier }) => {
     const rank = ranks.get(tier) ?? 0;
     const refusal = overload.refusal(rank);
     if (refusal) {
       counts.overload++;
-      return pause(holdMs()).then(() => Promise.reject(refusal));
+      // Whoever waits takes memory, and a connection.
+      if (overload.isFull(rank) || held >= mostHeld) throw refusal;
+      return hold(refusal);
     }
     const limit = Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank)));
     if (!inFlight.hasRoom(limit)) counts.inFlight++;

@@ -83,12 +83,17 @@ export class Overload {
 
   /** Whether any call may be refused: while none is, nobody need look any further. */
   get isOn(): boolean {
-    return this.#ration.isOn || this.#pressure > 0 || this.#isFull[0] === true;
+    return this.#ration.isOn || this.#pressure > 0 || this.isFull(0);
+  }
+
+  /** Whether there is no memory for calls of a class. */
+  isFull(rank: number): boolean {
+    return this.#isFull[rank] === true;
   }
 
   /** The share of calls of a class that is refused at any moment of a turn, 0 to 1. */
   refusedShare(rank: number): number {
-    if (this.#isFull[rank]) return 1;
+    if (this.isFull(rank)) return 1;
     return Math.min(1, Math.max(0, this.#pressure - rank));
   }
 
@@ -99,7 +104,7 @@ export class Overload {
     const share = this.refusedShare(rank);
     const isLate = this.#ration.isOn && this.#ration.refuses(rank, intoTurnMs());
     if (!isLate && (share === 0 || random() >= share)) return undefined;
-    const message = this.#isFull[rank]
+    const message = this.isFull(rank)
       ? `the gateway is out of memory: ${Math.round(this.#memoryShare * 100)} % is in use`
       : 'the gateway has more to do than it can';
     return overloaded(message, random);

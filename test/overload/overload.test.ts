@@ -169,7 +169,7 @@ describe('calls that arrive', () => {
       counts,
       inFlight,
       overload,
-      arrive: arrivals({ inFlight, overload, ranks: known, counts, holdMs: () => 0 }),
+      arrive: arrivals({ inFlight, overload, ranks: known, counts, mostHeld: 2, holdMs: () => 20 }),
     };
   }
 
@@ -213,5 +213,16 @@ describe('calls that arrive', () => {
     await expect(arrive(principal('default'))).rejects.toThrow('more to do than it can');
     expect(arrive(principal('premium'))).toBeTypeOf('function');
     expect(counts).toMatchObject({ inFlight: 0, overload: 1 });
+  });
+
+  it('are refused at once where many wait for their refusals, or memory is full', async () => {
+    const { arrive, overload } = gate(100);
+    late(overload, 16);
+    const held = [arrive(principal('default')), arrive(principal('default'))];
+    expect(() => arrive(principal('default'))).toThrow('more to do than it can');
+    expect((await Promise.allSettled(held)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    await expect(arrive(principal('default'))).rejects.toThrow('more to do than it can');
+    overload.sample({ turnMs: 0, memoryShare: 0.99 });
+    expect(() => arrive(principal('default'))).toThrow('out of memory');
   });
 });
