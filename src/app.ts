@@ -141,8 +141,8 @@ const DETECTION_AT_START_MS = 500;
 const LAST_ANSWERS_MS = 500;
 const WRITE_STALL_MS = 60_000;
 const MAX_CONCURRENT_STREAMS = 100;
-/** Three quarters of a second: by then all calls of a burst have been let in. */
-const LATE_SAMPLES = 3;
+/** Two seconds: three thousand calls that come at once are worked off in less. */
+const LATE_SAMPLES = 8;
 /** Of all connections, for callers whose refusals are told late. */
 const HELD_CONNECTIONS = 1 / 2;
 /** What a process that was killed held of its callers' limits is theirs again after this. */
