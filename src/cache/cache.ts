@@ -14,7 +14,7 @@ import type { Room } from '../room.ts';
 import type { CacheCounts } from '../telemetry/cache-counts.ts';
 import { durationOf, millisecondsOf, timestampOf } from '../time.ts';
 import type { AnswerStore, StoredAnswer } from './answer-store.ts';
-import { cacheKey, type KeyTarget, keyOfKnown } from './key.ts';
+import { type KeyTarget, keyFor } from './key.ts';
 import { isKeepable, opened, packForOthers, Recording } from './recording.ts';
 import type { SingleFlight } from './single-flight.ts';
 import { Told } from './told.ts';
@@ -77,11 +77,7 @@ export function cached(options: CacheOptions): Layer {
         return next(request, context);
       }
       const scope = use.shared ? '' : `caller ${context.principal.name}`;
-      const { targets, choice } = use;
-      const { facts } = context;
-      const key = facts
-        ? keyOfKnown(request, scope, targets, choice, facts)
-        : cacheKey(request, scope, targets, choice);
+      const key = keyFor(request, scope, use.targets, use.choice, context.facts);
       const call = new CachedCall(options, request, context, use, key, (own) => next(request, own));
       return wish.read ? call.read(wish.maxAgeMs) : call.refresh();
     };

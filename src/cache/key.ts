@@ -55,18 +55,18 @@ export function cacheKey(
   return hash('sha256', writeProjection(unlabelled(request), preface), 'hex');
 }
 
-/** The same for a request that has facts: among them is the key that it had last. */
-export function keyOfKnown(
+/** The same, but for a request whose facts have the key already: its last one is kept there. */
+export function keyFor(
   request: CompletionRequest,
   scope: string,
   targets: readonly KeyTarget[],
   choice: string,
-  facts: RequestFacts,
+  facts: RequestFacts | undefined,
 ): string {
-  const last = facts.key;
+  const last = facts?.key;
   if (last && last.targets === targets && last.scope === scope && last.choice === choice) return last.key;
   const key = cacheKey(request, scope, targets, choice);
-  facts.key = { key, scope, targets, choice };
+  if (facts) facts.key = { key, scope, targets, choice };
   return key;
 }
 
