@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { type RedisGuard, type Script, scriptOf } from './redis-guard.ts';
+import { type RedisGuard, scriptOf } from './redis-guard.ts';
 import type { BudgetLimit, Holding, Limit, LimitStore, Reservation, Standing, Taken, Used } from './store.ts';
 
 /** How limits are kept in Redis. */
@@ -23,18 +23,28 @@ const MAX_TRIES = 5;
 /** Told at once when Redis is back: more would make it answer late. */
 const BATCH = 50;
 
-function load(...names: string[]): Script {
-  return scriptOf(names.map((name) => readFileSync(new URL(`redis/${name}.lua`, import.meta.url), 'utf8')).join('\n'));
-}
+const operations = ['take', 'undo', 'settle', 'renew', 'look', 'charge'] as const;
 
-const scripts = {
-  take: load('limits', 'take'),
-  undo: load('limits', 'undo'),
-  settle: load('limits', 'settle'),
-  renew: load('limits', 'renew'),
-  look: load('limits', 'look'),
-  charge: load('limits', 'charge'),
-};
+type Operation = (typeof operations)[number];
+
+/**
+ * One script for all that is done to limits: what is sent first is done first.
+ *
+ * With one for each operation, a Redis that was new knew how to take, and had to be told how to settle when the first call was over.
+ * The caller's next call came between, and was refused for what the first one held.
+ */
+const script = scriptOf(
+  [
+    read('limits'),
+    'local operations = {}',
+    ...operations.map((name) => `function operations.${name}()\n${read(name)}\nend`),
+    'return operations[ARGV[1]]()',
+  ].join('\n'),
+);
+
+function read(name: string): string {
+  return readFileSync(new URL(`redis/${name}.lua`, import.meta.url), 'utf8');
+}
 
 /** What is held, under an id that no other process uses. */
 class RedisReservation implements Reservation {
@@ -97,7 +107,7 @@ export class RedisLimits implements LimitStore {
     const taken: (readonly Limit[])[] = [];
     try {
       for (const group of this.#groups(limits)) {
-        const answer = (await this.#run(scripts.take, id, group)) as string[];
+        const answer = (await this.#run('take', id, group)) as string[];
         const groupStandings = group.map((limit, index) => ({
           limit,
           remaining: Number(answer[3 + index * 2]),
@@ -108,7 +118,7 @@ export class RedisLimits implements LimitStore {
           taken.push(group);
           continue;
         }
-        for (const before of taken) this.#track(this.#run(scripts.undo, id, before));
+        for (const before of taken) this.#track(this.#run('undo', id, before));
         const refusedBy = group[Number(answer[1]) - 1] as Limit;
         return { admitted: false, refusedBy, waitMs: numberOf(answer[2]), standings };
       }
@@ -122,21 +132,21 @@ export class RedisLimits implements LimitStore {
 
   settle(reservation: Reservation, used: Used): void {
     const { id, limits } = reservation as RedisReservation;
-    for (const group of this.#groups(limits)) this.#tell(() => this.#run(scripts.settle, id, group, used));
+    for (const group of this.#groups(limits)) this.#tell(() => this.#run('settle', id, group, used));
   }
 
   renew(reservations: readonly Reservation[]): void {
     if (!this.#guard.up) return;
     for (const reservation of reservations) {
       const { id, limits } = reservation as RedisReservation;
-      for (const group of this.#groups(limits)) this.#track(this.#run(scripts.renew, id, group));
+      for (const group of this.#groups(limits)) this.#track(this.#run('renew', id, group));
     }
   }
 
   async look(limits: readonly Limit[]): Promise<Holding[]> {
     const holdings: Holding[] = [];
     for (const group of this.#groups(limits)) {
-      const answer = (await this.#run(scripts.look, '', group)) as string[];
+      const answer = (await this.#run('look', '', group)) as string[];
       for (const [index, limit] of group.entries()) {
         const [remaining, resetMs, reserved] = answer.slice(index * 3, index * 3 + 3);
         holdings.push({ limit, remaining: Number(remaining), resetMs: numberOf(resetMs), reserved: Number(reserved) });
@@ -149,8 +159,8 @@ export class RedisLimits implements LimitStore {
   charge(limit: BudgetLimit, nanoUsd: number): void {
     const id = this.#newId();
     const keys = [...this.#keysOf(limit), `${this.#keyOf(limit)}:charged:${id}`];
-    const args = [String(this.#now?.() ?? ''), '0', id, ...argumentsOf(limit, { tokens: 0, nanoUsd })];
-    this.#tell(() => this.#guard.run(scripts.charge, keys, args));
+    const args = [...this.#opening('charge', id), ...argumentsOf(limit, { tokens: 0, nanoUsd })];
+    this.#tell(() => this.#guard.run(script, keys, args));
   }
 
   async flush(): Promise<void> {
@@ -167,11 +177,16 @@ export class RedisLimits implements LimitStore {
     return this.#guard.clustered ? Map.groupBy(limits, ({ subject }) => subject).values() : [limits];
   }
 
-  #run(script: Script, id: string, limits: readonly Limit[], used?: Used): Promise<unknown> {
+  #run(operation: Operation, id: string, limits: readonly Limit[], used?: Used): Promise<unknown> {
     const keys = limits.flatMap((limit) => this.#keysOf(limit));
-    const args = [String(this.#now?.() ?? ''), String(this.#leaseMs), id];
+    const args = this.#opening(operation, id);
     for (const limit of limits) args.push(...argumentsOf(limit, used));
     return this.#guard.run(script, keys, args);
+  }
+
+  /** What the arguments of every operation begin with. */
+  #opening(operation: Operation, id: string): string[] {
+    return [operation, String(this.#now?.() ?? ''), String(this.#leaseMs), id];
   }
 
   /** What is in braces decides on the slot in a cluster: everything of one subject is in one. */

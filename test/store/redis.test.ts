@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MemoryLimits } from '../../src/store/memory.ts';
 import { OutageLimits } from '../../src/store/outage.ts';
 import { type RedisServer, startRedis, withoutRedis } from '../support/redis-server.ts';
-import { admitted, LEASE_MS, limitSuite, requests, slots, tokens } from './limit-suite.ts';
+import { admitted, budget, LEASE_MS, limitSuite, requests, slots, tokens } from './limit-suite.ts';
 import { openRedisLimits } from './open-redis.ts';
 import { play, SOME_TIME, type TestClock, trace } from './trace.ts';
 
@@ -87,6 +87,17 @@ describe.skipIf(withoutRedis)('with a real Redis', () => {
       store.settle(held, { tokens: 0, nanoUsd: 0 });
       await store.flush();
       expect(await redis.command('KEYS', 'tidy:limits*')).toEqual(['tidy:limits1:{key:a}:requests']);
+      await store.close();
+    });
+
+    // The second of two calls, one after the other, was refused for what the first one had held: Redis had not known how to settle.
+    it('are settled before they are taken again, by a server that knows no script', async () => {
+      const store = await openRedisLimits(redis.url);
+      await redis.command('SCRIPT', 'FLUSH');
+      for (let call = 0; call < 3; call++) {
+        const held = admitted(await store.take([tokens(800), slots(1), budget(400)]));
+        store.settle(held, { tokens: 7, nanoUsd: 7 });
+      }
       await store.close();
     });
 

@@ -1,5 +1,8 @@
--- What all scripts of limits share. It counts by the same steps as memory does (memory.ts, token-bucket.ts), so that both give
--- the same answers to the last bit: keep them alike.
+-- What all operations on limits share. Together they are one script (redis.ts), and the first argument names the operation: a Redis
+-- that knows how to take knows how to settle.
+--
+-- It counts by the same steps as memory does (memory.ts, token-bucket.ts), so that both give the same answers to the last bit: keep
+-- them alike.
 --
 -- A limit has three keys. Its state: a hash with `level` and `at` of a bucket, or `spent`, `reserved` and `ends` of a budget.
 -- Its holds: a sorted set of `id:amount` by the time when the lease is over. Its late holds: those whose lease is over and that
@@ -145,11 +148,11 @@ local function reset_ms(limit, left, now)
   return ms_to_fill(left, limit.capacity, limit.rate)
 end
 
--- The limits that a script is called for: three keys each, and `fields` arguments from the fourth on.
+-- The limits that an operation is called for: three keys each, and `fields` arguments from the fifth on.
 local function read_limits(fields)
   local limits = {}
   for index = 1, #KEYS / 3 do
-    local at = 3 + (index - 1) * fields
+    local at = 4 + (index - 1) * fields
     limits[index] = {
       state = KEYS[index * 3 - 2],
       held = KEYS[index * 3 - 1],

@@ -1,9 +1,9 @@
 -- Tells how limits stand, without taking.
 --
--- ARGV: clock, nothing, nothing; for each limit its kind, capacity, refill or period, and amount.
+-- ARGV: its name, clock, nothing, nothing; for each limit its kind, capacity, refill or period, and amount.
 -- Answers, for each limit: what remains, ms until all of it is back, and what is reserved.
 
-local now = clock(ARGV[1])
+local now = clock(ARGV[2])
 local answer = {}
 for _, limit in ipairs(read_limits(4)) do
   local left = left_of(limit, now)

@@ -1,11 +1,11 @@
 -- Begins the lease of a reservation anew. What is late is taken up again; what was settled is not.
 --
--- ARGV: clock, lease in ms, id of the reservation; for each limit its kind, capacity, refill or period, and amount.
+-- ARGV: its name, clock, lease in ms, id of the reservation; for each limit its kind, capacity, refill or period, and amount.
 
-local now = clock(ARGV[1])
-local lease = tonumber(ARGV[2])
+local now = clock(ARGV[2])
+local lease = tonumber(ARGV[3])
 for _, limit in ipairs(read_limits(4)) do
-  local member = ARGV[3] .. ':' .. limit.text
+  local member = ARGV[4] .. ':' .. limit.text
   local held = redis.call('ZSCORE', limit.held, member)
   if not held and redis.call('ZREM', limit.late, member) == 1 then
     if limit.kind == 'tokens' then

@@ -1,11 +1,11 @@
 -- Takes from all limits of a call, or from none.
 --
--- ARGV: clock, lease in ms, id of the reservation; for each limit its kind, capacity, refill or period, and amount.
+-- ARGV: its name, clock, lease in ms, id of the reservation; for each limit its kind, capacity, refill or period, and amount.
 -- Answers: 1 if the call is let in; place of the limit that refuses it; ms to wait; for each limit what remains, and ms until
 -- all of it is back.
 
-local now = clock(ARGV[1])
-local lease = tonumber(ARGV[2])
+local now = clock(ARGV[2])
+local lease = tonumber(ARGV[3])
 local limits = read_limits(4)
 local refused_by, wait = 0, -1
 
@@ -40,7 +40,7 @@ for _, limit in ipairs(limits) do
       write_budget(limit, now)
     end
     if limit.kind ~= 'requests' then
-      add_hold(limit, ARGV[3] .. ':' .. limit.text, now + lease)
+      add_hold(limit, ARGV[4] .. ':' .. limit.text, now + lease)
       keep_holds(limit, lease)
     end
   elseif limit.kind == 'budget' then
