@@ -32,9 +32,9 @@ export function limitedConfig({ upstream, keys = {}, tiers = [], limits, state, 
   };
 }
 
-/** Start it in this process. */
+/** Start it in this process. How late the event loop is says nothing then: the test and the upstream are in it, too. */
 export function startLimited(options: LimitedOptions): ReturnType<typeof startGateway> {
-  return startGateway(limitedConfig(options), environment);
+  return startGateway({ ...limitedConfig(options), overload: { event_loop_delay: '0s' } }, environment);
 }
 
 /** Start it as a process of its own. */
