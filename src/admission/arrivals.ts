@@ -14,7 +14,7 @@ export interface ArrivalsOptions {
   readonly counts: ShedCounts;
   /** How many refusals are held back at once; more are told at once. */
   readonly mostHeld: number;
-  /** For how long, in milliseconds; the default value is half a second to one and a half. */
+  /** For how long, in milliseconds; the default value is one second to two. */
   readonly holdMs?: () => number;
 }
 
@@ -32,7 +32,7 @@ const RESERVE = 0.1;
  * Let calls in before their bodies are read, as long as there is room and not too much to do.
  *
  * - Each class of callers finds some places taken that those above it still have.
- * - Under overload a refusal is told late. Callers who come again as soon as they are answered would otherwise come some hundred times a
+ * - While the event loop is late a refusal is told late. Callers who come again as soon as they are answered would otherwise come some hundred times a
  *   second each, and refusing them takes all there is: at twice the callers of the peak, a third of its goodput was left. Not all
  *   after the same time: those refused together would come again together.
  */
@@ -45,24 +45,25 @@ export function arrivals(options: ArrivalsOptions): Arrive {
     held--;
     throw refusal;
   };
+  const refuse = (refusal: GatewayError, rank: number): Promise<never> => {
+    // Whoever waits takes memory, and a connection.
+    if (!overload.isLate || overload.isFull(rank) || held >= mostHeld) throw refusal;
+    return hold(refusal);
+  };
   const top = Math.max(0, ...ranks.values());
   return ({ tier }) => {
     const rank = ranks.get(tier) ?? 0;
-    const refusal = overload.refusal(rank);
-    if (refusal) {
-      counts.overload++;
-      // Whoever waits takes memory, and a connection.
-      if (overload.isFull(rank) || held >= mostHeld) throw refusal;
-      return hold(refusal);
-    }
     const limit = Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank)));
-    if (!inFlight.hasRoom(limit)) counts.inFlight++;
-    return inFlight.arrive(limit);
+    const refusal = overload.refusal(rank);
+    if (refusal) counts.overload++;
+    else if (inFlight.hasRoom(limit)) return inFlight.arrive(limit);
+    else counts.inFlight++;
+    return refuse(refusal ?? inFlight.tooMany(limit), rank);
   };
 }
 
 function usualHoldMs(): number {
-  return 500 + 1000 * Math.random();
+  return 1000 + 1000 * Math.random();
 }
 
 /** Classes of the tiers that callers have: `default` first, whatever it allows, then those that may do least. */

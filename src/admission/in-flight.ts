@@ -34,7 +34,7 @@ export class InFlight {
    * Whoever reads it gives the place back when the call begins, and takes another one for the call itself.
    */
   arrive(limit = this.limit): () => void {
-    if (!this.hasRoom(limit)) throw this.#tooMany(limit);
+    if (!this.hasRoom(limit)) throw this.tooMany(limit);
     this.#arriving++;
     let isHere = true;
     return () => {
@@ -47,7 +47,7 @@ export class InFlight {
     if (this.draining) {
       throw new GatewayError('draining', 'the gateway is shutting down', { retryAfterMs: RETRY_AFTER_MS });
     }
-    if (this.#count >= this.limit) throw this.#tooMany(this.limit);
+    if (this.#count >= this.limit) throw this.tooMany(this.limit);
     this.#count++;
   }
 
@@ -61,7 +61,8 @@ export class InFlight {
     return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
-  #tooMany(limit: number): GatewayError {
+  /** What a call is refused with that finds `limit` calls. */
+  tooMany(limit: number): GatewayError {
     const present = this.#count + this.#arriving;
     return overloaded(`${present} calls are in flight, the limit is ${limit}`, this.#random);
   }

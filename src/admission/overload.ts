@@ -86,6 +86,11 @@ export class Overload {
     return this.#ration.isOn || this.#pressure > 0 || this.isFull(0);
   }
 
+  /** Whether the event loop is late. */
+  get isLate(): boolean {
+    return this.#ration.isLate;
+  }
+
   /** Whether there is no memory for calls of a class. */
   isFull(rank: number): boolean {
     return this.#isFull[rank] === true;

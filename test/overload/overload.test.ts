@@ -215,6 +215,16 @@ describe('calls that arrive', () => {
     expect(counts).toMatchObject({ inFlight: 0, overload: 1 });
   });
 
+  it('are told late that there is no place, as long as the event loop is', async () => {
+    const { arrive, overload, counts } = gate(1, new Map());
+    arrive(principal('default'));
+    late(overload, 1);
+    await expect(arrive(principal('default'))).rejects.toThrow('1 calls are in flight, the limit is 1');
+    late(overload, 1, 0);
+    expect(() => arrive(principal('default'))).toThrow('the limit is 1');
+    expect(counts).toMatchObject({ inFlight: 2, overload: 0 });
+  });
+
   it('are refused at once where many wait for their refusals, or memory is full', async () => {
     const { arrive, overload } = gate(100);
     late(overload, 16);

@@ -12,13 +12,15 @@ function sampled(ration: Ration, samples: number, turnMs: number): Ration {
 const CALL_MS = 0.3;
 const REFUSAL_MS = 0.04;
 const PEAK = 1000 / CALL_MS;
+/** Its multiples spread evenly. */
+const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 /** By then a queue that stood before rationing began is worked off. */
 const SETTLED_MS = 4000;
 
 interface Load {
   /** Calls a second, whatever becomes of them. */
   readonly rate?: number;
-  /** Callers that wait for each answer, and for a second after a refusal. */
+  /** Callers that wait for each answer, and for their refusals for half a second to one and a half. */
   readonly callers?: number;
   /** Calls that all come at the beginning. */
   readonly burst?: number;
@@ -52,7 +54,7 @@ function simulated(ration: Ration, seconds: number, { rate = 0, callers = 0, bur
         now += REFUSAL_MS;
         refused++;
         settledAt = now;
-        if (isClosed(at)) resting.push(now + 1000);
+        if (isClosed(at)) rest(now + 500 + 1000 * ((refused * GOLDEN_RATIO) % 1));
       }
       const done = answered.pop();
       if (done !== undefined) finish(done);
@@ -66,6 +68,9 @@ function simulated(ration: Ration, seconds: number, { rate = 0, callers = 0, bur
       sampledAt = now;
       turns = 0;
     }
+  }
+  function rest(until: number): void {
+    resting.splice(resting.findLastIndex((each) => each <= until) + 1, 0, until);
   }
   function finish(at: number): void {
     now += CALL_MS / 2;
