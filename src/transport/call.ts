@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { ReloadConfigResponse } from '../../gen/llmgateway/v1/admin_service_pb.ts';
 import type { CallContext, Principal } from '../completion.ts';
 import { GatewayError } from '../errors.ts';
 import type { Gateway } from '../gateway.ts';
+import { newUuid } from '../new-id.ts';
 import type { RequestFacts } from '../request-facts.ts';
 import { Stop } from '../stop.ts';
 import type { CallNotes } from '../telemetry/call-notes.ts';
@@ -48,7 +48,7 @@ const wellFormedId = /^[A-Za-z0-9._:-]{1,128}$/;
 /** The id of a call: the first candidate that is well formed, else a new one. A malformed id is replaced, never an error. */
 export function requestIdOf(...candidates: readonly (string | null | undefined)[]): string {
   for (const candidate of candidates) if (candidate && wellFormedId.test(candidate)) return candidate;
-  return randomUUID();
+  return newUuid();
 }
 
 /** What a door knows of a call that begins. */
