@@ -18,10 +18,11 @@ export type HeaderReader = (name: string) => string | null | undefined;
 export interface DoorDependencies {
   readonly gateway: Gateway;
   /**
-   * Tells who calls, from the request's headers and the caller's address; throws `unauthenticated`, or `rate_limited` after too
-   * many failed tries. In open mode everybody is `anonymous`. A promise where it takes a while.
+   * Tells who calls, from the request's headers, the caller's address and the connection, if it is one that brings one request after
+   * the other; throws `unauthenticated`, or `rate_limited` after too many failed tries. In open mode everybody is `anonymous`. A
+   * promise where it takes a while.
    */
-  readonly authenticate: (header: HeaderReader, address: string) => Principal | Promise<Principal>;
+  readonly authenticate: (header: HeaderReader, address: string, connection?: object) => Principal | Promise<Principal>;
   readonly addressOf: AddressOf;
   /**
    * Lets a call in before anything of its body is read, or throws `overloaded`; returns what is to be done once it has been read,

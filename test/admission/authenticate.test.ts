@@ -88,6 +88,45 @@ describe('authentication', () => {
     vi.useRealTimers();
   });
 
+  it('judges what a connection shows by itself, whatever it showed before', () => {
+    const failedTries = new FailedTries({ burst: 1000, perSecond: 1, clients: 10 });
+    const judged = authenticator({ keys: [known('right'), known('other', { name: 'other' })], failedTries });
+    const connection = {};
+    const judge = (given: Record<string, string>, shownBy: object = connection) => {
+      try {
+        return (judged(headers(given), '192.0.2.1', shownBy) as Principal).name;
+      } catch (error) {
+        return (error as GatewayError).reason;
+      }
+    };
+    const right = { authorization: 'Bearer right' };
+    expect(judge(right)).toBe('team');
+    expect(judge(right)).toBe('team');
+    for (const wrong of ['Bearer righ', 'Bearer Right', 'Bearer righu', 'Bearer right2', 'Cearer right', '']) {
+      expect(judge({ authorization: wrong })).toBe('unauthenticated');
+      expect(judge({})).toBe('unauthenticated');
+      expect(judge({ 'x-api-key': 'other' })).toBe('other');
+      expect(judge(right)).toBe('team');
+    }
+    expect(judge({ authorization: 'Bearer other' })).toBe('other');
+    expect(judge({ authorization: 'Bearer wrong' }, {})).toBe('unauthenticated');
+    expect(judge({ authorization: 'Bearer other' })).toBe('other');
+    expect(judge(right)).toBe('team');
+  });
+
+  it('refuses a key that has expired since its connection showed it', () => {
+    vi.useFakeTimers({ now: 1000 });
+    const failedTries = new FailedTries({ burst: 1000, perSecond: 1, clients: 10 });
+    const expiring = authenticator({ keys: [known('right', { expiresAt: 2000 })], failedTries });
+    const connection = {};
+    expect(expiring(bearer('right'), '192.0.2.1', connection)).toMatchObject({ name: 'team' });
+    vi.setSystemTime(2000);
+    expect(() => expiring(bearer('right'), '192.0.2.1', connection)).toThrow(
+      expect.objectContaining({ reason: 'unauthenticated' }),
+    );
+    vi.useRealTimers();
+  });
+
   it('tells no more of a key than whose it is', () => {
     const principal = open([known('right', { expiresAt: Date.now() + 60_000 })])(bearer('right'));
     expect(principal).toEqual({ name: 'team', tier: 'default', models: [], admin: false });

@@ -84,6 +84,11 @@ export class Exchange {
     return this.#startedAt;
   }
 
+  /** What may bring more requests of the same caller; undefined: in HTTP/2, whose compatible objects have a connection each. */
+  get connection(): object | undefined {
+    return this.request.httpVersionMajor === 1 ? this.request.socket : undefined;
+  }
+
   #tellEnd(): void {
     const { headersSent, statusCode } = this.response;
     const status = headersSent ? statusCode : undefined;

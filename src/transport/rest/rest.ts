@@ -70,7 +70,8 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
   }
 
   function authenticate(exchange: Exchange): Principal | Promise<Principal> {
-    const caller = dependencies.authenticate((name) => exchange.header(name), exchange.address);
+    const { address, connection } = exchange;
+    const caller = dependencies.authenticate((name) => exchange.header(name), address, connection);
     const notes = exchange.doorRequest?.notes;
     if (!notes) return caller;
     if (!(caller instanceof Promise)) notes.authenticated();
