@@ -63,8 +63,20 @@ export class UsageSums {
   add(row: UsageRow): void {
     const text = textOf(row);
     const sums = this.#rows.get(text);
-    if (sums === undefined) this.#rows.set(text, { ...row });
-    else for (const count of COUNTS) sums[count] += row[count];
+    if (sums === undefined) {
+      this.#rows.set(text, { ...row });
+      return;
+    }
+    // By name: a loop over COUNTS takes ten times as long, and every call comes here.
+    sums.calls += row.calls;
+    sums.failedCalls += row.failedCalls;
+    sums.promptTokens += row.promptTokens;
+    sums.completionTokens += row.completionTokens;
+    sums.cachedPromptTokens += row.cachedPromptTokens;
+    sums.cacheWritePromptTokens += row.cacheWritePromptTokens;
+    sums.reasoningTokens += row.reasoningTokens;
+    sums.nanoUsd += row.nanoUsd;
+    sums.unpricedCalls += row.unpricedCalls;
   }
 
   has(row: UsageKey): boolean {
