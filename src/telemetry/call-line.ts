@@ -3,7 +3,7 @@ import { triesIn } from '../completion.ts';
 import type { Reason } from '../errors.ts';
 import { millisecondsOf } from '../time.ts';
 import { clipped } from './clipped.ts';
-import { type EndedCall, type Phases, phaseNames } from './ended-call.ts';
+import type { EndedCall, Phases, phaseNames } from './ended-call.ts';
 
 /**
  * What the log tells of a call. Nothing else about a call is ever logged: no header, no key, no address, and neither prompt nor
@@ -34,7 +34,7 @@ export interface CallLine {
   readonly first_ms?: number | undefined;
   readonly duration_ms: number;
   /** What the time of an answered call went into, in milliseconds. */
-  readonly phases?: Readonly<Record<string, number>> | undefined;
+  readonly phases?: PhasesLine | undefined;
   readonly usage?: UsageLine | undefined;
   readonly cost_usd?: number | undefined;
   readonly error?: string | undefined;
@@ -42,6 +42,9 @@ export interface CallLine {
   readonly prompt?: string | undefined;
   readonly answer?: string | undefined;
 }
+
+/** In milliseconds; without those of less than a hundredth. */
+export type PhasesLine = Readonly<Partial<Record<(typeof phaseNames)[number], number | undefined>>>;
 
 /** An attempt, in the line of its call. */
 export interface TriedLine {
@@ -93,7 +96,7 @@ export function lineOf(call: EndedCall): CallLine {
     tried: attempts.length === 0 ? undefined : attempts.map(tried),
     first_ms: call.firstMs === undefined ? undefined : rounded(call.firstMs),
     duration_ms: rounded(call.durationMs),
-    phases: call.phases && longOnes(call.phases),
+    phases: call.phases && phasesLine(call.phases),
     usage: usageLine(call.usage),
     cost_usd: call.costUsd,
     error: failure && !silent.has(failure.reason) ? failure.message : undefined,
@@ -134,14 +137,25 @@ function usageLine(usage: Usage | undefined): UsageLine | undefined {
   };
 }
 
-/** Those of a hundredth of a millisecond or more. */
-function longOnes(phases: Phases): Record<string, number> {
-  const told: Record<string, number> = {};
-  phaseNames.forEach((name, at) => {
-    const ms = phases.each[at] ?? 0;
-    if (ms >= 0.01) told[name] = Math.round(ms * 100) / 100;
-  });
-  return told;
+/** In the order of `phaseNames`. Of one shape, whichever there are: that is a fifth of what a line takes. */
+function phasesLine({ each }: Phases): PhasesLine {
+  const [auth, read, queue, route, cache, retry, connect, first_token, stream, overhead] = each;
+  return {
+    auth: ifLong(auth),
+    read: ifLong(read),
+    queue: ifLong(queue),
+    route: ifLong(route),
+    cache: ifLong(cache),
+    retry: ifLong(retry),
+    connect: ifLong(connect),
+    first_token: ifLong(first_token),
+    stream: ifLong(stream),
+    overhead: ifLong(overhead),
+  };
+}
+
+function ifLong(ms = 0): number | undefined {
+  return ms >= 0.01 ? Math.round(ms * 100) / 100 : undefined;
 }
 
 function rounded(ms: number): number {

@@ -91,7 +91,7 @@ function recordOf({ endedMs, line }: KeptCall): CallRecord {
 }
 
 function phasesOf({ phases = {} }: CallLine): CallRecord['phases'] {
-  return Object.fromEntries(Object.entries(phases).map(([name, ms]) => [name, durationOf(ms)]));
+  return Object.fromEntries(Object.entries(phases).map(([name, ms = 0]) => [name, durationOf(ms)]));
 }
 
 const outcomes: Readonly<Record<string, AttemptOutcome>> = {
