@@ -1,4 +1,3 @@
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { Logger } from 'pino';
 import {
   type Attempt,
@@ -133,16 +132,10 @@ export function compose<Request, Event>(
 const EVENT = 'llmgateway.v1.CompletionEvent';
 
 export function started(model: string, more: Partial<Omit<Started, '$typeName' | '$unknown'>> = {}): CompletionEvent {
-  const value: Started = {
-    $typeName: 'llmgateway.v1.Started',
-    id: '',
-    requestId: '',
-    provider: '',
-    model,
-    cached: false,
-    droppedFields: [],
-    ...more,
-  };
+  const { id = '', requestId = '', provider = '', createdAt, cached = false, droppedFields = [] } = more;
+  const $typeName = 'llmgateway.v1.Started';
+  const value: Started = { $typeName, id, requestId, provider, model, cached, droppedFields };
+  if (createdAt) value.createdAt = createdAt;
   return { $typeName: EVENT, event: { case: 'started', value } };
 }
 
@@ -254,12 +247,11 @@ export function finished(
   finalUsage: Usage | undefined,
   more: Partial<Omit<Finished, '$typeName' | '$unknown' | 'usage'>> = {},
 ): CompletionEvent {
-  const value: Finished = {
-    $typeName: 'llmgateway.v1.Finished',
-    attempts: [],
-    ...(finalUsage && { usage: finalUsage }),
-    ...more,
-  };
+  const { attempts = [], cost, duration } = more;
+  const value: Finished = { $typeName: 'llmgateway.v1.Finished', attempts };
+  if (finalUsage) value.usage = finalUsage;
+  if (cost) value.cost = cost;
+  if (duration) value.duration = duration;
   return { $typeName: EVENT, event: { case: 'finished', value } };
 }
 
@@ -504,7 +496,7 @@ function folded(events: ToldEvents): Completion {
 /** The shortest stream of events that tells a Completion: `collect(replay(c))` equals `c`. */
 export function* replay(completion: Completion): Generator<CompletionEvent> {
   const { id, requestId, provider, model, createdAt, cached, droppedFields } = completion;
-  yield started(model, { id, requestId, provider, cached, droppedFields, ...stamp(createdAt) });
+  yield started(model, { id, requestId, provider, createdAt, cached, droppedFields });
   for (const choice of completion.choices) {
     for (const [partIndex, part] of (choice.message?.parts ?? []).entries()) {
       yield* replayPart(choice.index, partIndex, part);
@@ -521,11 +513,7 @@ export function* replay(completion: Completion): Generator<CompletionEvent> {
   }
   for (const [family, json] of Object.entries(completion.extraJson)) yield extra(family, json);
   const { cost, attempts, duration } = completion;
-  yield finished(completion.usage, { attempts, ...(cost && { cost }), ...(duration && { duration }) });
-}
-
-function stamp(createdAt: Timestamp | undefined): { createdAt: Timestamp } | undefined {
-  return createdAt && { createdAt };
+  yield finished(completion.usage, { attempts, cost, duration });
 }
 
 function* replayPart(choiceIndex: number, partIndex: number, part: Part): Generator<CompletionEvent> {

@@ -112,7 +112,6 @@ class CachedCall {
   readonly #context: CallContext;
   readonly #use: CacheUse;
   readonly #key: string;
-  readonly #flight: string;
   readonly #ask: (context: CallContext) => AsyncIterable<CompletionEvent>;
   readonly #began = performance.now();
 
@@ -129,9 +128,12 @@ class CachedCall {
     this.#context = context;
     this.#use = use;
     this.#key = key;
-    // Who was promised a whole answer must not share one that may be cut in the middle.
-    this.#flight = `${key} ${request.options?.guarantee ?? 0}`;
     this.#ask = ask;
+  }
+
+  /** The name of its flight. Who was promised a whole answer must not share one that may be cut in the middle. */
+  get #flight(): string {
+    return `${this.#key} ${this.#request.options?.guarantee ?? 0}`;
   }
 
   /** Answer from the cache if it has an answer young enough. */
@@ -174,26 +176,25 @@ class CachedCall {
     return new AtOnce(events);
   }
 
-  /** A stored answer as this call's. */
+  /** A stored answer as this call's. Who reads events as they come has no use for the completion. */
   #own(stored: OpenedAnswer): ToldEvents {
-    const completion = {
-      ...stored.completion,
-      id: this.#options.newId(),
-      requestId: this.#context.requestId,
-      createdAt: timestampOf(Date.now()),
-      cached: true,
-      cost: noCost(),
-      duration: durationOf(performance.now() - this.#began),
-    };
-    const { id, requestId, createdAt, provider, model, droppedFields, usage, cost, duration } = completion;
-    const events = stored.events.slice();
+    const { requestId, streaming } = this.#context;
+    const { provider, model, droppedFields, usage } = stored.completion;
+    const id = this.#options.newId();
+    const createdAt = timestampOf(Date.now());
+    const cost = noCost();
+    const duration = durationOf(performance.now() - this.#began);
+    const events: CompletionEvent[] & { completion?: Completion } = stored.events.slice();
     events[0] = started(model, { id, requestId, createdAt, provider, droppedFields, cached: true });
     events[events.length - 1] = finished(usage, { cost, duration });
-    return Object.assign(events, { completion });
+    if (!streaming)
+      events.completion = { ...stored.completion, id, requestId, createdAt, cached: true, cost, duration };
+    return events;
   }
 
   #share(): Events | undefined {
     const { flights, counts } = this.#options;
+    if (flights.count === 0) return undefined;
     const reader = flights.join(this.#flight, {
       context: this.#context,
       tell: (event, pays) => this.#tell(event, pays),

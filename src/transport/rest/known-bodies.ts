@@ -28,22 +28,21 @@ const MOST_BODIES = 500;
 /**
  * Bodies that come again and again, byte for byte, as they were read the first time.
  *
- * They are kept by all of their bytes, so nothing can be taken for something else, and frozen, so no call can change what the next one
- * asks. One that was not used since it was last looked at leaves first (the clock algorithm: F. J. Corbató, "A Paging Experiment
+ * They are kept by all of their bytes, so nothing can be taken for something else. Each call has a request of its own, and what that
+ * consists of is frozen, so that no call can change what the next one asks. One that was not used since it was last looked at leaves first (the clock algorithm: F. J. Corbató, "A Paging Experiment
  * with the Multics System", 1968).
  */
 export class KnownBodies {
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
 
-  /** What a body was read as; undefined: it is not known. The request is the caller's own, all that it consists of is shared. */
+  /** What a body was read as; undefined: it is not known. */
   find(bytes: Buffer): KnownBody | undefined {
     if (this.#entries.size === 0 || !this.mayKeep(bytes)) return undefined;
     const entry = this.#entries.get(bytes.toString('latin1'));
     if (entry === undefined) return undefined;
     entry.wasUsed = true;
-    const { chat, requestId, facts } = entry.body;
-    return { chat: { ...chat, request: { ...chat.request } }, requestId, facts };
+    return { ...entry.body, chat: withOwnRequest(entry.body.chat) };
   }
 
   /** Whether a body is short enough to be kept. */
@@ -51,7 +50,7 @@ export class KnownBodies {
     return bytes.length <= MOST_BYTES;
   }
 
-  /** Keep what a short body was read as. From then on nobody can change its request. */
+  /** Keep what a short body was read as. From then on nobody can change what its request consists of. */
   keep(bytes: Buffer, body: ReadBody): void {
     const size = bytes.length;
     const key = bytes.toString('latin1');
@@ -62,10 +61,16 @@ export class KnownBodies {
       if (entry.wasUsed) this.#entries.set(oldest, { ...entry, wasUsed: false });
       else this.#bytes -= entry.size;
     }
-    freeze(body.chat.request);
-    this.#entries.set(key, { body: { ...body, facts: new RequestFacts() }, size, wasUsed: false });
+    const chat = withOwnRequest(body.chat);
+    for (const member of Object.values(chat.request)) freeze(member);
+    this.#entries.set(key, { body: { ...body, chat, facts: new RequestFacts() }, size, wasUsed: false });
     this.#bytes += size;
   }
+}
+
+/** The outermost object of a request is not frozen: a copy of one that is takes ten times as long. */
+function withOwnRequest(chat: ChatRequest): ChatRequest {
+  return { ...chat, request: { ...chat.request } };
 }
 
 /** Freeze an object and all that it consists of, but for bytes, which cannot be. */
