@@ -47,7 +47,8 @@ export function chatHandler(dependencies: DoorDependencies, door: ChatDoor) {
     // Nothing holds a body while it is answered but what may have to be kept.
     if (known || !mayBeKnown || !knownBodies.mayKeep(bytes)) bytes = undefined;
     try {
-      await carryOut(dependencies, door, exchange, principal, body);
+      const answered = carryOut(dependencies, door, exchange, principal, body);
+      if (answered) await answered;
     } catch (cause) {
       throw cause instanceof GatewayError ? renamed(cause, body.chat.nameOf) : cause;
     }
@@ -55,13 +56,14 @@ export function chatHandler(dependencies: DoorDependencies, door: ChatDoor) {
   };
 }
 
-async function carryOut(
+/** A promise where there is something to wait for: what the cache has, is here. */
+function carryOut(
   { gateway, log, writeStallMs }: DoorDependencies,
   door: ChatDoor,
   exchange: Exchange,
   principal: Principal,
   { chat, facts }: ReadBody & Partial<KnownBody>,
-): Promise<void> {
+): Promise<void> | void {
   const { requestId, address } = exchange;
   const notes = exchange.doorRequest?.notes;
   const about = { requestId, principal, address, door: door.name, streaming: chat.stream };
@@ -74,13 +76,14 @@ async function carryOut(
     return streamAnswer(exchange, call, events, door.frameWriter(chat, exchange), options);
   }
   exchange.whenLeft(() => call.leave());
+  const answer = (completion: Completion) =>
+    exchange.answer(
+      200,
+      door.answer(completion, chat, exchange, facts),
+      answeringHeaders(completion, chat.nameOf),
+      accountHeaders(call.context.account),
+      { 'x-gateway-attempts': triesIn(completion.attempts) },
+    );
   const collected = collect(events);
-  const completion = collected instanceof Promise ? await collected : collected;
-  exchange.answer(
-    200,
-    door.answer(completion, chat, exchange, facts),
-    answeringHeaders(completion, chat.nameOf),
-    accountHeaders(call.context.account),
-    { 'x-gateway-attempts': triesIn(completion.attempts) },
-  );
+  return collected instanceof Promise ? collected.then(answer) : answer(collected);
 }

@@ -69,7 +69,7 @@ export class Exchange {
       this.#onLeave?.();
     });
     // A write that meets a connection just lost is no event of its own: `close` follows.
-    response.on('error', () => {});
+    response.on('error', ignore);
   }
 
   /** What follows the `?` of the request's target; empty: nothing. */
@@ -173,6 +173,8 @@ export class Exchange {
     request.resume();
   }
 }
+
+function ignore(): void {}
 
 function append(list: HeaderList, headers: Headers): void {
   for (const name in headers) list.push(name, headers[name] as string | number);

@@ -15,7 +15,16 @@ import { insightRoutes } from './metrics.ts';
 import { modelRoutes } from './models.ts';
 import { nativeDoor } from './native.ts';
 import { openaiDoor } from './openai.ts';
-import { allowedMethods, decoded, noParameters, type Parameters, pathOf, type Route, Router } from './router.ts';
+import {
+  allowedMethods,
+  decoded,
+  type Found,
+  noParameters,
+  type Parameters,
+  pathOf,
+  type Route,
+  Router,
+} from './router.ts';
 
 /** Answers requests of HTTP/1.1 and HTTP/2. */
 export type RestHandler = (
@@ -51,14 +60,25 @@ export function createRestHandler(dependencies: DoorDependencies): RestHandler {
       address: dependencies.addressOf(asHttp1),
       writeStallMs: dependencies.writeStallMs,
     });
-    serve(exchange).catch((cause: unknown) => fail(exchange, cause));
+    const failed = (cause: unknown) => fail(exchange, cause);
+    try {
+      serve(exchange)?.catch(failed);
+    } catch (cause) {
+      failed(cause);
+    }
   };
 
-  async function serve(exchange: Exchange): Promise<void> {
-    const { route, parameters = noParameters } = router.find(exchange.path) ?? {};
-    exchange.doorRequest = dependencies.requests?.http(arrivalOf(exchange, route));
-    const caller = route?.public ? nobody : authenticate(exchange);
-    const principal = caller instanceof Promise ? await caller : caller;
+  /** Without a promise where there is nothing to wait for: most calls wait for their body alone. */
+  function serve(exchange: Exchange): Promise<void> | void {
+    const found = router.find(exchange.path);
+    exchange.doorRequest = dependencies.requests?.http(arrivalOf(exchange, found?.route));
+    const caller = found?.route.public ? nobody : authenticate(exchange);
+    if (caller instanceof Promise) return caller.then((principal) => carryOut(exchange, principal, found));
+    return carryOut(exchange, caller, found);
+  }
+
+  function carryOut(exchange: Exchange, principal: Principal, found: Found | undefined): Promise<void> | void {
+    const { route, parameters = noParameters } = found ?? {};
     if (!route) throw new GatewayError('not_found', `there is nothing at ${exchange.path}`);
     if (route.admin && !principal.admin) {
       throw new GatewayError('permission_denied', `${exchange.path} needs a key with admin rights`);
