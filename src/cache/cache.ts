@@ -162,28 +162,29 @@ class CachedCall {
     const answer = opened(found.bytes, facts);
     if (answer === undefined) return undefined;
     const { completion } = answer;
+    const tookMs = performance.now() - this.#began;
     this.#options.counts.hits++;
     notes?.askedCache('hit', this.#began);
     if (notes) {
       notes.savedUsd = completion.cost?.totalUsd;
-      if (completion.duration) notes.savedMs = millisecondsOf(completion.duration) - (performance.now() - this.#began);
+      if (completion.duration) notes.savedMs = millisecondsOf(completion.duration) - tookMs;
     }
     account.cache = { status: 'hit', ageMs: found.ageMs, key: this.#key };
     account.free = true;
-    const events = this.#own(answer);
+    const events = this.#own(answer, tookMs);
     if (this.#context.streaming) return new Told(events.values(), signal);
     signal.throwIfAborted();
     return new AtOnce(events);
   }
 
   /** A stored answer as this call's. Who reads events as they come has no use for the completion. */
-  #own(stored: OpenedAnswer): ToldEvents {
+  #own(stored: OpenedAnswer, tookMs: number): ToldEvents {
     const { requestId, streaming } = this.#context;
     const { provider, model, droppedFields, usage } = stored.completion;
     const id = this.#options.newId();
     const createdAt = timestampOf(Date.now());
     const cost = noCost();
-    const duration = durationOf(performance.now() - this.#began);
+    const duration = durationOf(tookMs);
     const events: CompletionEvent[] & { completion?: Completion } = stored.events.slice();
     events[0] = started(model, { id, requestId, createdAt, provider, droppedFields, cached: true });
     events[events.length - 1] = finished(usage, { cost, duration });
