@@ -43,7 +43,7 @@ interface Entry {
   readonly digest: Buffer;
 }
 
-/** What a connection showed last that was a key's. */
+/** The last header with a key that a connection showed, and whose it was. */
 interface Shown {
   readonly authorization: string;
   readonly entry: Entry;
@@ -57,9 +57,9 @@ interface Shown {
  *   whoever shows it is the administrator, and everybody else is anonymous without admin rights.
  * - Keys are looked up by their SHA-256, and digests compared in constant time: how long either takes depends on the digest alone,
  *   which tells nothing of the key, and which nobody can choose.
- * - What a connection showed last is compared with what it shows now, before anything is hashed, and also in constant time: hashing and
- *   all that goes with it is 5 % of a call that the cache answers. That keeps no key for longer, as a connection holds its last request
- *   anyway.
+ * - Before anything is hashed, what a connection shows is compared with the last key's that it showed, in constant time as well: to hash
+ *   and look up took 1.7 µs of the 36 that a call takes which the cache answers. No key is kept for longer than its connection, which
+ *   holds its last request anyway; and none is let in that the configuration has not, or that has expired since.
  * - Missing, wrong and expired keys are refused with the same words. From an address with too many of them they are
  *   `rate_limited` instead. A valid key passes even then: behind one address there may be many, and a client with an old key must
  *   not lock the others out. Guessing is no way in anyway; what the limit saves is the noise.
@@ -75,7 +75,6 @@ export function authenticator({ keys, adminKeySha256, tokens, failedTries }: Adm
     known.set(digest, { principal, expiresAt, digest: Buffer.from(digest) });
   }
   const anonymous: Principal = { name: 'anonymous', tier: 'default', models: [], admin: open && !adminKeySha256 };
-
   const shownBy = new WeakMap<object, Shown>();
 
   return (header, address, connection) => {
