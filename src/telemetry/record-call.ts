@@ -5,6 +5,7 @@ import type { AttemptNotes, CallNotes } from './call-notes.ts';
 import { type CallSink, type EndedCall, outcomeOfAttempt, type Phases, phaseNames } from './ended-call.ts';
 import type { Metrics, Reading } from './metrics.ts';
 import type { TargetNames } from './target-names.ts';
+import { AllTargetSeries, type TargetSeries } from './target-series.ts';
 import type { Windows } from './windows.ts';
 
 /** Why an attempt was not made, by the word of the error table in its account. */
@@ -24,26 +25,11 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
   const failovers = metrics.counter('failovers');
   const limited = metrics.counter('limited');
   const shed = metrics.counter('shed');
-  const attempts = metrics.counter('attempts');
-  const skipped = metrics.counter('skipped');
-  const retries = metrics.counter('retries');
-  const hedges = metrics.counter('hedges');
-  const cost = metrics.counter('cost');
-  const unpriced = metrics.counter('unpriced');
-  const tokens = metrics.counter('tokens');
   const cacheRequests = metrics.counter('cacheRequests');
-  const cacheSaved = metrics.counter('cacheSaved');
-  const cacheSavedTime = metrics.counter('cacheSavedTime');
   const keyTokens = metrics.counter('keyTokens');
   const keyCost = metrics.counter('keyCost');
   const replays = metrics.counter('replays');
-  const clientDuration = metrics.histogram('clientDuration');
-  const clientTokens = metrics.histogram('clientTokens');
-  const clientFirstChunk = metrics.histogram('clientFirstChunk');
-  const clientPerChunk = metrics.histogram('clientPerChunk');
-  const serverDuration = metrics.histogram('serverDuration');
-  const serverFirstToken = metrics.histogram('serverFirstToken');
-  const serverPerToken = metrics.histogram('serverPerToken');
+  const targets = new AllTargetSeries(metrics);
 
   /** How the limits of each key stood when it called last. */
   const standings = new Map<string, readonly Standing[]>();
@@ -72,8 +58,10 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
       savedUsd: notes.savedUsd,
       cached: cachedIn(notes),
     });
-    // Those of a failure that is shared are counted where they were made.
-    if (!call.free) call.attempts.filter(({ outcome }) => outcome === AttemptOutcome.SKIPPED).forEach(countSkipped);
+    for (const attempt of call.attempts) {
+      // Those of a failure that is shared are counted where they were made.
+      if (attempt.outcome === AttemptOutcome.SKIPPED && !call.free) countSkipped(call, attempt);
+    }
     for (const [at, attempt] of notes.attempts.entries()) {
       if (attempt.log.outcome !== AttemptOutcome.SKIPPED) countAttempt(call, attempt, at, minute);
     }
@@ -99,55 +87,56 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     const { operation, outcome, reason = '', usage, context, durationMs: tookMs, firstMs } = call;
     // What was asked of the provider: the model that answers may be called otherwise.
     const asked = call.notes.attempts.findLast(({ succeeded }) => succeeded)?.log.model ?? call.model ?? '';
-    const { provider, model, system } = call.provider === undefined ? nobody : names.of(call.provider, asked);
-    serverDuration.at(operation, system, provider, model, reason).record(tookMs / 1000);
+    const series = targets.of(operation, call.provider === undefined ? nobody : names.of(call.provider, asked));
+    series.serverDuration.at(reason).record(tookMs / 1000);
     if (outcome !== 'ok') return;
     if (context.streaming && firstMs !== undefined) {
-      serverFirstToken.at(operation, system, provider, model).record(firstMs / 1000);
+      series.serverFirstToken.at().record(firstMs / 1000);
       const later = (usage?.completionTokens ?? 0) - 1;
-      if (later > 0) serverPerToken.at(operation, system, provider, model).record((tookMs - firstMs) / 1000 / later);
+      if (later > 0) series.serverPerToken.at().record((tookMs - firstMs) / 1000 / later);
     }
     if (call.free) {
-      cacheSaved.at(provider, model).add(call.notes.savedUsd ?? 0);
-      cacheSavedTime.at(provider, model).add(Math.max(0, call.notes.savedMs ?? 0) / 1000);
+      series.cacheSaved.at().add(call.notes.savedUsd ?? 0);
+      series.cacheSavedTime.at().add(Math.max(0, call.notes.savedMs ?? 0) / 1000);
       return;
     }
     const key = names.ofKey(context.principal.name);
     if (usage) keyTokens.at(key).add(usage.promptTokens + usage.completionTokens);
-    if (call.costUsd === undefined) unpriced.at(provider, model).add();
+    if (call.costUsd === undefined) series.unpriced.at().add();
     else {
-      cost.at(provider, model).add(call.costUsd);
+      series.cost.at().add(call.costUsd);
       keyCost.at(key).add(call.costUsd);
     }
   }
 
-  function countSkipped(attempt: Attempt): void {
-    const { provider, model } = names.of(attempt.provider, attempt.model);
-    skipped.at(provider, model, skipReasons[attempt.reason] ?? 'unsupported').add();
+  function countSkipped({ operation }: EndedCall, { provider, model, reason }: Attempt): void {
+    const { skipped } = targets.of(operation, names.of(provider, model));
+    skipped.at(skipReasons[reason] ?? 'unsupported').add();
   }
 
   function countAttempt(call: EndedCall, notes: AttemptNotes, at: number, minute: number): void {
     const { operation } = call;
     const { log, beganAt, firstContentAt, gaps, hedged, succeeded } = notes;
-    const { provider, model, system } = names.of(log.provider, log.model);
+    const labels = names.of(log.provider, log.model);
+    const series = targets.of(operation, labels);
     const outcome = outcomeOfAttempt(log);
     const tookMs = log.duration ? millisecondsOf(log.duration) : 0;
     const isFirstAt = call.notes.attempts.findIndex((each) => sameTarget(each, notes)) === at;
-    attempts.at(provider, model, outcome, log.reason).add();
-    if (!isFirstAt && !hedged) retries.at(provider, model).add();
-    if (hedged) hedges.at(provider, model, succeeded ? 'answered' : 'cancelled').add();
-    clientDuration.at(operation, system, provider, model, log.reason).record(tookMs / 1000);
+    series.attempts.at(outcome, log.reason).add();
+    if (!isFirstAt && !hedged) series.retries.at().add();
+    if (hedged) series.hedges.at(succeeded ? 'answered' : 'cancelled').add();
+    series.clientDuration.at(log.reason).record(tookMs / 1000);
     const streamed = call.context.streaming && firstContentAt !== undefined;
-    if (streamed) clientFirstChunk.at(operation, system, provider, model).record((firstContentAt - beganAt) / 1000);
-    if (gaps) clientPerChunk.at(operation, system, provider, model).merge(gaps);
+    if (streamed) series.clientFirstChunk.at().record((firstContentAt - beganAt) / 1000);
+    if (gaps) series.clientPerChunk.at().merge(gaps);
     if (log.usage && !log.usage.estimated) {
-      clientTokens.at(operation, system, provider, model, 'input').record(log.usage.promptTokens);
+      series.clientTokens.at('input').record(log.usage.promptTokens);
       if (operation === 'chat') {
-        clientTokens.at(operation, system, provider, model, 'output').record(log.usage.completionTokens);
+        series.clientTokens.at('output').record(log.usage.completionTokens);
       }
     }
-    if (log.usage) countTokens(provider, model, log.usage);
-    windows.attempts(provider, model).add(minute, {
+    if (log.usage) countTokens(series, log.usage);
+    windows.attempts(labels.provider, labels.model).add(minute, {
       outcome,
       reason: log.reason || undefined,
       durationMs: tookMs,
@@ -157,11 +146,11 @@ export function recordCalls(metrics: Metrics, windows: Windows, names: TargetNam
     });
   }
 
-  function countTokens(provider: string, model: string, usage: Usage): void {
-    tokens.at(provider, model, 'input').add(usage.promptTokens);
-    tokens.at(provider, model, 'output').add(usage.completionTokens);
-    if (usage.cachedPromptTokens) tokens.at(provider, model, 'cached_input').add(usage.cachedPromptTokens);
-    if (usage.reasoningTokens) tokens.at(provider, model, 'reasoning').add(usage.reasoningTokens);
+  function countTokens({ tokens }: TargetSeries, usage: Usage): void {
+    tokens.at('input').add(usage.promptTokens);
+    tokens.at('output').add(usage.completionTokens);
+    if (usage.cachedPromptTokens) tokens.at('cached_input').add(usage.cachedPromptTokens);
+    if (usage.reasoningTokens) tokens.at('reasoning').add(usage.reasoningTokens);
   }
 }
 

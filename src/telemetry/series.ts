@@ -69,13 +69,17 @@ export class Family<Series> {
   /** The series with these values, one for each label and always as many; beyond the bound the one of all others. */
   at(...values: string[]): Series {
     if (values.length === 0) return this.at('');
-    let here: Branch<Series> | Series = this.#root;
-    for (const value of values) {
-      const next: Branch<Series> | Series | undefined = (here as Branch<Series>).get(value);
-      if (next === undefined) return this.#add(values);
-      here = next;
-    }
-    return here as Series;
+    return (this.find(values) as Series | undefined) ?? this.#add(values);
+  }
+
+  /** What there is below these values of the first labels: a series where they are all, else its branch; undefined: nothing yet. */
+  find(values: LabelValues): Branch<Series> | Series | undefined {
+    return walk(this.#root, values);
+  }
+
+  /** The part of the family whose first labels have these values. */
+  under(...values: string[]): Part<Series> {
+    return new Part(this, values);
   }
 
   *entries(): Generator<readonly [values: LabelValues | 'overflow', series: Series]> {
@@ -103,6 +107,34 @@ export class Family<Series> {
     branch.set(values.at(-1) ?? '', series);
     return series;
   }
+}
+
+/** Series of a family that have the values of the first labels in common: looked for from there on. */
+export class Part<Series> {
+  readonly #family: Family<Series>;
+  readonly #values: LabelValues;
+  #here: Branch<Series> | Series | undefined;
+
+  constructor(family: Family<Series>, values: LabelValues) {
+    this.#family = family;
+    this.#values = values;
+  }
+
+  /** The series with these values of the labels that are left. */
+  at(...rest: string[]): Series {
+    this.#here ??= this.#family.find(this.#values);
+    const found = this.#here === undefined ? undefined : walk(this.#here, rest);
+    return (found as Series | undefined) ?? this.#family.at(...this.#values, ...rest);
+  }
+}
+
+function walk<Series>(from: Branch<Series> | Series, values: LabelValues): Branch<Series> | Series | undefined {
+  let here: Branch<Series> | Series | undefined = from;
+  for (const value of values) {
+    here = (here as Branch<Series>).get(value);
+    if (here === undefined) return undefined;
+  }
+  return here;
 }
 
 function* below<Series>(

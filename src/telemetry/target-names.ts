@@ -65,7 +65,11 @@ export class TargetNames {
   #find(provider: string, model: string): TargetLabels {
     const names = this.#providers.get(provider);
     if (names === undefined) return nobody;
-    if (!this.#isKnown(provider, model)) return { ...names, provider, model: OTHER };
+    if (this.#isKnown(provider, model)) return this.#remember(names, provider, model);
+    return this.#known.get(provider)?.get(OTHER) ?? this.#remember(names, provider, OTHER);
+  }
+
+  #remember(names: ProviderNames, provider: string, model: string): TargetLabels {
     const labels = { ...names, provider, model };
     if (this.#remembered++ < MOST_REMEMBERED) {
       const models = this.#known.get(provider) ?? new Map<string, TargetLabels>();

@@ -85,6 +85,29 @@ describe('the series of a metric', () => {
     expect(entries[0]?.[1].value).toBe(2);
   });
 
+  it('are found below the values of the first labels, and come to be only when they are', () => {
+    const family = new Family(() => new Counter());
+    const part = family.under('a');
+    const whole = family.under('a', 'b');
+    expect([...family.entries()]).toEqual([]);
+    part.at('b').add();
+    whole.at().add();
+    part.at('c').add();
+    expect([family.at('a', 'b').value, family.at('a', 'c').value]).toEqual([2, 1]);
+  });
+
+  it('are bounded below the values of the first labels, too', () => {
+    const family = new Family(() => new Counter(), 3);
+    const part = family.under('same');
+    for (let index = 0; index < 10; index++) part.at(`${index}`).add();
+    for (let index = 0; index < 10; index++) part.at(`${index}`).add();
+    expect([...family.entries()].map(([values, { value }]) => [values, value])).toEqual([
+      [['same', '0'], 2],
+      [['same', '1'], 2],
+      ['overflow', 16],
+    ]);
+  });
+
   it('count a value that is a boundary below it', () => {
     const histogram = new Histogram([1, 2]);
     for (const value of [0.5, 1, 1.5, 2, 3]) histogram.record(value);
