@@ -2,7 +2,7 @@
 # Measures what a call costs in the gateway, beside the least that a Node proxy can do; bench/README.md says how to read it.
 #
 #   npm run bench                   five interleaved rounds, about five minutes
-#   npm run bench -- --telemetry    what traces and metrics cost, beside neither: about five minutes; a number after it is that of rounds
+#   npm run bench -- --telemetry    what traces and metrics cost, beside neither: four rounds, about five minutes
 #   npm run bench -- --quick        short phases, for a first look
 #   npm run bench -- --rounds 9     and the other options of ../shared/bench/run.sh
 set -euo pipefail
@@ -26,7 +26,13 @@ only=raw-node26,ours
 if [ "${1:-}" = --telemetry ]; then
   # One after the other, two equal gateways differ by up to ten percent. beside.ts loads both in turn.
   cd "$REPOSITORY"
-  node_modules/.bin/node bench/beside.ts "$harness" untold,traced "${2:-4}" "$results"
+  case ${2:-} in
+    '') rounds=4 ;;
+    --quick) rounds=1 ;;
+    --rounds) rounds=${3:?} ;;
+    *) echo "--telemetry takes --rounds N or --quick, not $2" >&2; exit 64 ;;
+  esac
+  node_modules/.bin/node bench/beside.ts "$harness" untold,traced "$rounds" "$results"
   exec node_modules/.bin/node bench/report.ts "$results"
 elif [ "${1:-}" = --limits ]; then
   only=ours,limited,limited-redis
