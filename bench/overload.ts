@@ -3,23 +3,22 @@
  * how health did meanwhile. Load and upstream have another core than the gateway. Run by overload.sh.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Report } from './load.ts';
 
-const { BENCH_HOME = '', BENCH_KEY = '', HARNESS = '', ...environment } = process.env;
+const { BENCH_HOME = '', BENCH_KEY = '', ...environment } = process.env;
 const seconds = Number(process.argv[2] ?? 15);
 const kilobytes = Number(process.argv[3] ?? 0);
-const url = 'http://127.0.0.1:9220';
-const folder = mkdtempSync(join(tmpdir(), 'llm-gateway-overload-'));
-const bodyFile = join(folder, 'body');
+const connections = Number(process.argv[4] ?? 2000);
+/** Callers that wait for each answer and take all there is. */
+const PEAK_CONNECTIONS = 64;
+const port = 9220;
+const url = `http://127.0.0.1:${port}`;
 const messages = [
   { role: 'system', content: 'You are a helpful assistant.' },
   { role: 'user', content: `Say hello in one sentence.${' And again.'.repeat(kilobytes * 93)}` },
 ];
 const body = JSON.stringify({ model: 'mock', messages });
-writeFileSync(bodyFile, body);
 const headers = { authorization: `Bearer ${BENCH_KEY}`, 'content-type': 'application/json' };
 const children: ChildProcess[] = [];
 
@@ -39,60 +38,13 @@ async function outputOf(child: ChildProcess, input = ''): Promise<string> {
   return text;
 }
 
-interface Peak {
-  readonly rps: number;
-  readonly p99: number;
-}
-
-/** As many calls as 64 connections bring when each waits for its answer. */
-async function peak(duration: number): Promise<Peak> {
-  const wrk = [
-    'wrk',
-    '-t1',
-    '-c64',
-    `-d${duration}s`,
-    '-s',
-    `${HARNESS}/profiles/post.lua`,
-    `${url}/v1/chat/completions`,
-  ];
-  const env = { ...environment, BODY_FILE: bodyFile, HDRS: `authorization: ${headers.authorization}` };
-  const text = await outputOf(start(1, wrk, env));
-  return JSON.parse(/JSON(\{.*\})/.exec(text)?.[1] ?? '{}');
-}
-
-interface Answer {
-  readonly code: number;
-  /** When it was asked, and how long it took, in milliseconds. */
-  readonly at: number;
-  readonly ms: number;
-}
-
-/** So many calls a second, whether they are answered or not. */
-async function attack(rate: number, duration: number): Promise<Answer[]> {
-  const target = {
-    method: 'POST',
-    url: `${url}/v1/chat/completions`,
-    header: {} as Record<string, string[]>,
-    body: '',
-  };
-  for (const [name, value] of Object.entries(headers)) target.header[name] = [value];
-  target.body = Buffer.from(body).toString('base64');
-  const vegeta = `${BENCH_HOME}/bin/vegeta`;
-  const limits = ['-format=json', '-lazy=false', `-rate=${Math.round(rate)}`, `-duration=${duration}s`];
-  const results = join(folder, 'results');
-  const command = [vegeta, 'attack', ...limits, '-max-workers=2000', '-max-connections=2000', `-output=${results}`];
-  await outputOf(start(1, command), `${JSON.stringify(target)}\n`);
-  const lines = await outputOf(start(1, [vegeta, 'encode', '-to=json', results]));
-  const answers = lines
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-  return answers.map(({ code, timestamp, latency }) => ({ code, at: Date.parse(timestamp), ms: latency / 1e6 }));
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+/** So many calls a second over so many connections, whether they are answered or not; of rate 0, as many as are answered. */
+async function load(connections: number, rate: number, duration: number, skipped = 0): Promise<Report> {
+  const args = [port, connections, Math.round(rate), duration, skipped].map(String);
+  const head = Object.entries({ host: '127.0.0.1', ...headers, 'content-length': Buffer.byteLength(body) });
+  const lines = ['POST /v1/chat/completions HTTP/1.1', ...head.map(([name, value]) => `${name}: ${value}`)];
+  const generator = start(1, ['node_modules/.bin/node', 'bench/load.ts', ...args]);
+  return JSON.parse(await outputOf(generator, `${lines.join('\r\n')}\r\n\r\n${body}`));
 }
 
 /** Asks for health ten times a second until it is stopped; tells how long each answer took. */
@@ -120,41 +72,31 @@ function shown(ms: number): string {
 try {
   start(1, [`${BENCH_HOME}/bin/mock`, '-addr', '127.0.0.1:9110']);
   const gateway = ['node_modules/.bin/node', 'src/main.ts', '--config', 'bench/overload.yaml'];
-  const settings = { PORT: '9220', HOST: '127.0.0.1', NODE_ENV: 'production', ENABLE_OLLAMA: 'false' };
+  const settings = { PORT: String(port), HOST: '127.0.0.1', NODE_ENV: 'production', ENABLE_OLLAMA: 'false' };
   start(0, gateway, { ...environment, ...settings }).stdout?.resume();
   for (let tries = 0; tries < 100; tries++) {
     if ((await fetch(`${url}/readyz`).catch(() => undefined))?.ok) break;
     await pause(100);
   }
-  await peak(3);
-  const best = await peak(5);
-  console.log(`peak: ${best.rps.toFixed(0)} calls a second, p99 ${shown(best.p99)}`);
+  await load(PEAK_CONNECTIONS, 0, 8);
+  const peak = await load(PEAK_CONNECTIONS, 0, 5);
+  console.log(`peak: ${peak.goodput.toFixed(0)} calls a second, p99 ${shown(peak.p99)}`);
 
   const stop = watchHealth();
-  const answers = await attack(2 * best.rps, seconds);
-  const health = stop();
-  const since = answers.reduce((first, { at }) => Math.min(first, at), Number.POSITIVE_INFINITY);
   // The first three seconds are for the gateway to notice.
-  const steady = answers.filter(({ at }) => at - since > 3000);
-  const good = steady.filter(({ code }) => code === 200);
-  const goodput = good.length / (seconds - 3);
-  const p99 = quantile(
-    good.map(({ ms }) => ms),
-    0.99,
-  );
-  const codes = Map.groupBy(answers, ({ code }) => code);
-  console.log(`at twice that: ${[...codes].map(([code, of]) => `${code}: ${of.length}`).join(', ')}`);
+  const twice = await load(connections, 2 * peak.goodput, seconds, 3);
+  const health = stop();
   console.log(
-    `goodput: ${goodput.toFixed(0)} a second, ${((100 * goodput) / best.rps).toFixed(0)} % of the peak (80 at least)`,
+    `at twice that over ${connections} connections, a second: ${twice.goodput.toFixed(0)} answered, ${twice.refused.toFixed(0)} refused after ${shown(twice.refusedP50)}, ${twice.unsent.toFixed(0)} for which no connection was free`,
   );
-  console.log(`accepted p99: ${shown(p99)}, ${(p99 / best.p99).toFixed(1)} times that of the peak (2 at most)`);
+  console.log(`goodput: ${((100 * twice.goodput) / peak.goodput).toFixed(0)} % of the peak (80 at least)`);
+  console.log(
+    `accepted: p50 ${shown(twice.p50)}, p99 ${shown(twice.p99)}, ${(twice.p99 / peak.p99).toFixed(1)} times that of the peak (2 at most)`,
+  );
   console.log(`health: at most ${shown(Math.max(...health))} of ${health.length} answers (500 ms at most)`);
 
-  const after = await attack(best.rps / 4, 10);
-  const end = after.reduce((first, { at }) => Math.min(first, at), Number.POSITIVE_INFINITY);
-  const last = Math.max(0, ...after.filter(({ code }) => code !== 200).map(({ at }) => at - end));
-  console.log(`afterwards: the last refusal came ${(last / 1000).toFixed(1)} s after the load had gone (5 s at most)`);
+  const { lastRefusedAt } = await load(PEAK_CONNECTIONS, peak.goodput / 4, 10);
+  console.log(`afterwards: the last refusal came ${lastRefusedAt.toFixed(1)} s after the load had gone (5 s at most)`);
 } finally {
   for (const child of children) child.kill('SIGTERM');
-  rmSync(folder, { recursive: true });
 }
