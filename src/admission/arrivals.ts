@@ -38,16 +38,15 @@ const RESERVE = 0.1;
  */
 export function arrivals(options: ArrivalsOptions): Arrive {
   const { inFlight, overload, ranks, counts, mostHeld, holdMs = usualHoldMs } = options;
-  let held = 0;
   const hold = async (refusal: GatewayError): Promise<never> => {
-    held++;
+    overload.held++;
     await pause(holdMs());
-    held--;
+    overload.held--;
     throw refusal;
   };
   const refuse = (refusal: GatewayError, rank: number): Promise<never> => {
     // Whoever waits takes memory, and a connection.
-    if (!overload.isLate || overload.isFull(rank) || held >= mostHeld) throw refusal;
+    if (!overload.isLate || overload.isFull(rank) || overload.held >= mostHeld) throw refusal;
     return hold(refusal);
   };
   const top = Math.max(0, ...ranks.values());

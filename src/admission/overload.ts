@@ -52,6 +52,8 @@ const LEAST = 0.02;
  * The clock and what is measured are the caller's: see `watchLoad`.
  */
 export class Overload {
+  /** Callers who have been refused and not been told yet. Whoever tells them late counts them here. */
+  held = 0;
   #options: OverloadOptions;
   readonly #ration = new Ration();
   #lateInVain = 0;
@@ -119,7 +121,7 @@ export class Overload {
     const { loopDelayMs: bound, lateSamples, ranks } = this.#options;
     // Those samples that made it begin are not in vain.
     const wasRationed = this.#ration.isOn;
-    this.#ration.sample(turnMs, { delayMs: bound, lateSamples });
+    this.#ration.sample(turnMs, { delayMs: bound, lateSamples, held: this.held });
     if (bound === 0) return;
     if (wasRationed && turnMs > bound) {
       if (++this.#lateInVain >= IN_VAIN) this.#pressure = Math.min(ranks, this.#pressure + STEP);

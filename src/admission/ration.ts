@@ -4,6 +4,8 @@ export interface RationOptions {
   readonly delayMs: number;
   /** How many samples must have been late, without one in time in between: a burst that is soon over is no overload. */
   readonly lateSamples: number;
+  /** How many callers have been refused and not been told yet. They will come again. */
+  readonly held: number;
 }
 
 /**
@@ -25,8 +27,12 @@ const FIRST = 1 / 32;
 const LEAST = 1 / 200;
 /** By how much a ration changes at most from one sample to the next. */
 const STEP = 2;
-/** Rationing ends when no more than this share of calls was refused over so many samples, none of them late. */
+/**
+ * Rationing ends when no more than the first share of calls was refused over so many samples, none of them late, and no more than the
+ * second share still waits for refusals: as many as come back in that time.
+ */
 const QUIET = 0.02;
+const QUIET_HELD = 0.03;
 const PERIOD_SAMPLES = 4;
 
 /**
@@ -55,9 +61,9 @@ export class Ration {
   }
 
   /** Take note of how long a turn took, on average, since the sample before. */
-  sample(turnMs: number, { delayMs, lateSamples }: RationOptions): void {
+  sample(turnMs: number, { delayMs, lateSamples, held }: RationOptions): void {
     if (delayMs === 0) this.#end();
-    else if (this.#ms !== undefined) this.#adapt(this.#ms, turnMs, delayMs);
+    else if (this.#ms !== undefined) this.#adapt(this.#ms, turnMs, delayMs, held);
     else {
       if (turnMs > LATE * delayMs) this.#lateSamples++;
       else if (turnMs < IN_TIME * delayMs) this.#lateSamples = 0;
@@ -74,12 +80,13 @@ export class Ration {
     return true;
   }
 
-  #adapt(ms: number, turnMs: number, delayMs: number): void {
+  #adapt(ms: number, turnMs: number, delayMs: number, held: number): void {
     const change = Math.min(STEP, Math.max(1 / STEP, (AIM * delayMs) / turnMs));
     this.#ms = Math.min(LATE * delayMs, Math.max(LEAST * delayMs, ms * change));
     if (turnMs > LATE * delayMs) this.#lateSamples++;
     if (++this.#periodSamples < PERIOD_SAMPLES) return;
-    if (this.#lateSamples === 0 && this.#refused <= QUIET * this.#asked) this.#end();
+    const isQuiet = this.#refused <= QUIET * this.#asked && held <= QUIET_HELD * this.#asked;
+    if (this.#lateSamples === 0 && isQuiet) this.#end();
     else this.#beginPeriod();
   }
 

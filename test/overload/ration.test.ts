@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Ration } from '../../src/admission/ration.ts';
 
-const OPTIONS = { delayMs: 100, lateSamples: 3 };
+const OPTIONS = { delayMs: 100, lateSamples: 3, held: 0 };
 
 function sampled(ration: Ration, samples: number, turnMs: number): Ration {
   for (let at = 0; at < samples; at++) ration.sample(turnMs, OPTIONS);
@@ -20,7 +20,7 @@ const SETTLED_MS = 4000;
 interface Load {
   /** Calls a second, whatever becomes of them. */
   readonly rate?: number;
-  /** Callers that wait for each answer, and for their refusals for half a second to one and a half. */
+  /** Callers that wait for each answer, and for their refusals for one second to two. */
   readonly callers?: number;
   /** Calls that all come at the beginning. */
   readonly burst?: number;
@@ -54,7 +54,7 @@ function simulated(ration: Ration, seconds: number, { rate = 0, callers = 0, bur
         now += REFUSAL_MS;
         refused++;
         settledAt = now;
-        if (isClosed(at)) rest(now + 500 + 1000 * ((refused * GOLDEN_RATIO) % 1));
+        if (isClosed(at)) rest(now + 1000 + 1000 * ((refused * GOLDEN_RATIO) % 1));
       }
       const done = answered.pop();
       if (done !== undefined) finish(done);
@@ -64,7 +64,7 @@ function simulated(ration: Ration, seconds: number, { rate = 0, callers = 0, bur
     if (now === began) now += 0.1;
     else turns++;
     if (now - sampledAt >= 250) {
-      ration.sample((now - sampledAt) / Math.max(1, turns), OPTIONS);
+      ration.sample((now - sampledAt) / Math.max(1, turns), { ...OPTIONS, held: resting.length });
       sampledAt = now;
       turns = 0;
     }
@@ -134,6 +134,18 @@ describe('a ration of calls', () => {
       sampled(ration, 1, 5);
     }
     expect(ration.isOn).toBe(false);
+  });
+
+  it('goes on as long as many have been refused and not been told: they will come again', () => {
+    const ration = sampled(new Ration(), 3, 50);
+    const second = (held: number) => {
+      for (let samples = 0; samples < 4; samples++) {
+        for (let calls = 0; calls < 250; calls++) ration.refuses(0, 0);
+        ration.sample(1.5, { ...OPTIONS, held });
+      }
+      return ration.isOn;
+    };
+    expect([second(500), second(31), second(30)]).toEqual([true, true, false]);
   });
 
   it('is none where calls may wait for ever, also when that is said later', () => {
