@@ -32,22 +32,19 @@ const RESERVE = 0.1;
  * Let calls in before their bodies are read, as long as there is room and not too much to do.
  *
  * - Each class of callers finds some places taken that those above it still have.
- * - While the event loop is late a refusal is told late. Callers who come again as soon as they are answered would otherwise come some hundred times a
- *   second each, and refusing them takes all there is: at twice the callers of the peak, a third of its goodput was left. Not all
- *   after the same time: those refused together would come again together.
+ * - While the event loop is late a refusal is told late. Callers who come again as soon as they are answered would otherwise come some
+ *   hundred times a second each, and refusing them takes all there is: at twice the callers of the peak, a third of its goodput was
+ *   left. Not all after the same time: those refused together would come again together.
  */
 export function arrivals(options: ArrivalsOptions): Arrive {
   const { inFlight, overload, ranks, counts, mostHeld, holdMs = usualHoldMs } = options;
-  const hold = async (refusal: GatewayError): Promise<never> => {
-    overload.held++;
+  let held = 0;
+  const hold = async (refusal: GatewayError, told: () => void): Promise<never> => {
+    held++;
     await pause(holdMs());
-    overload.held--;
+    held--;
+    told();
     throw refusal;
-  };
-  const refuse = (refusal: GatewayError, rank: number): Promise<never> => {
-    // Whoever waits takes memory, and a connection.
-    if (!overload.isLate || overload.isFull(rank) || overload.held >= mostHeld) throw refusal;
-    return hold(refusal);
   };
   const top = Math.max(0, ...ranks.values());
   return ({ tier }) => {
@@ -57,9 +54,14 @@ export function arrivals(options: ArrivalsOptions): Arrive {
     if (refusal) counts.overload++;
     else if (inFlight.hasRoom(limit)) return inFlight.arrive(limit);
     else counts.inFlight++;
-    return refuse(refusal ?? inFlight.tooMany(limit), rank);
+    const error = refusal ?? inFlight.tooMany(limit);
+    // Whoever waits takes memory, and a connection.
+    if (!overload.isLate || overload.isFull(rank) || held >= mostHeld) throw error;
+    return hold(error, refusal ? overload.hold() : nothing);
   };
 }
+
+function nothing(): void {}
 
 function usualHoldMs(): number {
   return 1000 + 1000 * Math.random();

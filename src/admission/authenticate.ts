@@ -58,7 +58,7 @@ interface Shown {
  * - Keys are looked up by their SHA-256, and digests compared in constant time: how long either takes depends on the digest alone,
  *   which tells nothing of the key, and which nobody can choose.
  * - Before anything is hashed, what a connection shows is compared with the last key's that it showed, in constant time as well: to hash
- *   and look up took 1.7 µs of the 36 that a call takes which the cache answers. No key is kept for longer than its connection, which
+ *   and look up took 1.7 of the 36 µs of a call that the cache answers. No key is kept for longer than its connection, which
  *   holds its last request anyway; and none is let in that the configuration has not, or that has expired since.
  * - Missing, wrong and expired keys are refused with the same words. From an address with too many of them they are
  *   `rate_limited` instead. A valid key passes even then: behind one address there may be many, and a client with an old key must

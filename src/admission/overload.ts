@@ -52,10 +52,9 @@ const LEAST = 0.02;
  * The clock and what is measured are the caller's: see `watchLoad`.
  */
 export class Overload {
-  /** Callers who have been refused and not been told yet. Whoever tells them late counts them here. */
-  held = 0;
   #options: OverloadOptions;
   readonly #ration = new Ration();
+  #held = 0;
   #lateInVain = 0;
   /** 0: nobody is refused; 1: the first class is; 2: the second one is, too. */
   #pressure = 0;
@@ -93,6 +92,12 @@ export class Overload {
     return this.#ration.isLate;
   }
 
+  /** Somebody who is refused because of the load is told in a while; returns what is to be done then. */
+  hold(): () => void {
+    this.#held++;
+    return () => this.#held--;
+  }
+
   /** Whether there is no memory for calls of a class. */
   isFull(rank: number): boolean {
     return this.#isFull[rank] === true;
@@ -121,7 +126,7 @@ export class Overload {
     const { loopDelayMs: bound, lateSamples, ranks } = this.#options;
     // Those samples that made it begin are not in vain.
     const wasRationed = this.#ration.isOn;
-    this.#ration.sample(turnMs, { delayMs: bound, lateSamples, held: this.held });
+    this.#ration.sample(turnMs, { delayMs: bound, lateSamples, held: this.#held });
     if (bound === 0) return;
     if (wasRationed && turnMs > bound) {
       if (++this.#lateInVain >= IN_VAIN) this.#pressure = Math.min(ranks, this.#pressure + STEP);

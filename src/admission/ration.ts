@@ -23,8 +23,13 @@ const IN_TIME = 1 / 16;
 const AIM = 1 / 64;
 /** The first ration, as a share of the delay. */
 const FIRST = 1 / 32;
-/** The shortest ration, as a share of the delay; the first call of a turn is let in in any case. */
+/** The shortest ration, as a share of the delay. */
 const LEAST = 1 / 200;
+/**
+ * The calls of each turn that are let in in any case. Where a turn is long although no more come, it is not for them, but for streams
+ * under way, say. Rationing would go on for ever in a state that it would never have begun in.
+ */
+const FIRST_CALLS = 8;
 /** By how much a ration changes at most from one sample to the next. */
 const STEP = 2;
 /**
@@ -44,9 +49,12 @@ const PERIOD_SAMPLES = 4;
 export class Ration {
   /** For how long callers of the first class are let in in each turn; undefined: all the time. */
   #ms: number | undefined;
-  /** Until rationing begins, and in this period of it. */
+  /** Without one in time in between, before rationing. */
   #lateSamples = 0;
   #periodSamples = 0;
+  #lateInPeriod = 0;
+  /** Calls that came in this turn. */
+  #inTurn = 0;
   /** Calls in this period. */
   #asked = 0;
   #refused = 0;
@@ -71,11 +79,15 @@ export class Ration {
     }
   }
 
-  /** Whether a call of this class is refused that comes so late in a turn. Each class has as long again as the one below it. */
+  /**
+   * Whether a call of this class is refused that comes so long after the first one of its turn. Each class has as long again as the one
+   * below it.
+   */
   refuses(rank: number, intoTurnMs: number): boolean {
     if (this.#ms === undefined) return false;
     this.#asked++;
-    if (intoTurnMs <= this.#ms * (rank + 1)) return false;
+    this.#inTurn = intoTurnMs === 0 ? 1 : this.#inTurn + 1;
+    if (this.#inTurn <= FIRST_CALLS || intoTurnMs <= this.#ms * (rank + 1)) return false;
     this.#refused++;
     return true;
   }
@@ -83,10 +95,10 @@ export class Ration {
   #adapt(ms: number, turnMs: number, delayMs: number, held: number): void {
     const change = Math.min(STEP, Math.max(1 / STEP, (AIM * delayMs) / turnMs));
     this.#ms = Math.min(LATE * delayMs, Math.max(LEAST * delayMs, ms * change));
-    if (turnMs > LATE * delayMs) this.#lateSamples++;
+    if (turnMs > LATE * delayMs) this.#lateInPeriod++;
     if (++this.#periodSamples < PERIOD_SAMPLES) return;
     const isQuiet = this.#refused <= QUIET * this.#asked && held <= QUIET_HELD * this.#asked;
-    if (this.#lateSamples === 0 && isQuiet) this.#end();
+    if (this.#lateInPeriod === 0 && isQuiet) this.#end();
     else this.#beginPeriod();
   }
 
@@ -101,7 +113,7 @@ export class Ration {
   }
 
   #beginPeriod(): void {
-    this.#lateSamples = 0;
+    this.#lateInPeriod = 0;
     this.#periodSamples = 0;
     this.#asked = 0;
     this.#refused = 0;

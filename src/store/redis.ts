@@ -28,7 +28,7 @@ const operations = ['take', 'undo', 'settle', 'renew', 'look', 'charge'] as cons
 type Operation = (typeof operations)[number];
 
 /**
- * One script for all that is done to limits: what is sent first is done first.
+ * One script for all that is done to limits: what one process sends first is done first.
  *
  * With one for each operation, a Redis that was new knew how to take, and had to be told how to settle when the first call was over.
  * The caller's next call came between, and was refused for what the first one held.

@@ -91,7 +91,8 @@ function recordOf({ endedMs, line }: KeptCall): CallRecord {
 }
 
 function phasesOf({ phases = {} }: CallLine): CallRecord['phases'] {
-  return Object.fromEntries(Object.entries(phases).map(([name, ms = 0]) => [name, durationOf(ms)]));
+  const taken = Object.entries(phases).flatMap(([name, ms]) => (ms === undefined ? [] : [[name, durationOf(ms)]]));
+  return Object.fromEntries(taken);
 }
 
 const outcomes: Readonly<Record<string, AttemptOutcome>> = {

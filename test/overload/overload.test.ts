@@ -32,6 +32,7 @@ describe('a late event loop', () => {
     const overload = late(overloadOf({ intoTurnMs: () => 20 }), 2, 15);
     expect(overload.isOn).toBe(false);
     late(overload, 1, 15);
+    for (let call = 0; call < 8; call++) expect(overload.refusal(0)).toBeUndefined();
     expect(overload.refusal(0)).toMatchObject({
       reason: 'overloaded',
       message: 'the gateway has more to do than it can',
@@ -223,6 +224,16 @@ describe('calls that arrive', () => {
     late(overload, 1, 0);
     expect(() => arrive(principal('default'))).toThrow('the limit is 1');
     expect(counts).toMatchObject({ inFlight: 2, overload: 0 });
+  });
+
+  it('that only find no place keep no rationing up', async () => {
+    const { arrive, overload } = gate(1, new Map());
+    arrive(principal('default'));
+    late(overload, 3, 50);
+    const refused = Array.from({ length: 2 }, () => arrive(principal('default')));
+    late(overload, 4, 0.3);
+    expect(overload.isOn).toBe(false);
+    expect((await Promise.allSettled(refused)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   });
 
   it('are refused at once where many wait for their refusals, or memory is full', async () => {

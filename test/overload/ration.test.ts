@@ -8,6 +8,11 @@ function sampled(ration: Ration, samples: number, turnMs: number): Ration {
   return ration;
 }
 
+/** Those calls come that are let in in each turn. */
+function beginTurn(ration: Ration): void {
+  for (let call = 0; call < 8; call++) expect(ration.refuses(0, call / 1000)).toBe(false);
+}
+
 /** What a call takes, and what to refuse one does, in milliseconds. Half of a call is done when it comes, half when its upstream has answered. */
 const CALL_MS = 0.3;
 const REFUSAL_MS = 0.04;
@@ -96,7 +101,10 @@ describe('a ration of calls', () => {
 
   it('lets in what comes early in a turn, the higher classes for longer', () => {
     const ration = sampled(new Ration(), 3, 50);
-    const refused = (ms: number) => [0, 1, 2].map((rank) => ration.refuses(rank, ms));
+    const refused = (ms: number) => {
+      beginTurn(ration);
+      return [0, 1, 2].map((rank) => ration.refuses(rank, ms));
+    };
     expect(refused(0)).toEqual([false, false, false]);
     expect(refused(3.2)).toEqual([true, false, false]);
     expect(refused(6.3)).toEqual([true, true, false]);
@@ -108,10 +116,12 @@ describe('a ration of calls', () => {
     /** Samples while somebody is refused in each; then for how long calls are let in. */
     const rationAfter = (samples: number, turnMs: number) => {
       for (let at = 0; at < samples; at++) {
+        beginTurn(ration);
         ration.refuses(0, 1000);
         sampled(ration, 1, turnMs);
       }
-      let ms = 0;
+      beginTurn(ration);
+      let ms = 0.01;
       while (ms < 100 && !ration.refuses(0, ms)) ms += 0.1;
       return ms;
     };
@@ -123,6 +133,7 @@ describe('a ration of calls', () => {
   it('ends when hardly anybody was refused for a second', () => {
     const ration = sampled(new Ration(), 3, 50);
     for (let samples = 0; samples < 40; samples++) {
+      beginTurn(ration);
       ration.refuses(0, 50);
       sampled(ration, 1, 5);
       expect(ration.isOn).toBe(true);
@@ -130,6 +141,7 @@ describe('a ration of calls', () => {
     for (let samples = 0; samples < 4; samples++) {
       expect(ration.isOn).toBe(true);
       for (let calls = 0; calls < 99; calls++) ration.refuses(0, 0);
+      beginTurn(ration);
       ration.refuses(0, 50);
       sampled(ration, 1, 5);
     }
@@ -146,6 +158,18 @@ describe('a ration of calls', () => {
       return ration.isOn;
     };
     expect([second(500), second(31), second(30)]).toEqual([true, true, false]);
+  });
+
+  it.each([3, 6, 12])('ends within two seconds where turns of %d ms are not for the few calls that come', (turnMs) => {
+    const ration = sampled(new Ration(), 3, 50);
+    let samples = 0;
+    for (; ration.isOn && samples < 1000; samples++) {
+      for (let turns = 0; turns < 250 / turnMs; turns++) {
+        for (let call = 0; call < 8; call++) ration.refuses(0, (call / 8) * turnMs);
+      }
+      ration.sample(turnMs, OPTIONS);
+    }
+    expect(samples).toBeLessThanOrEqual(8);
   });
 
   it('is none where calls may wait for ever, also when that is said later', () => {

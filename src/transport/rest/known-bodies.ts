@@ -29,8 +29,8 @@ const MOST_BODIES = 500;
  * Bodies that come again and again, byte for byte, as they were read the first time.
  *
  * They are kept by all of their bytes, so nothing can be taken for something else. Each call has a request of its own, and what that
- * consists of is frozen, so that no call can change what the next one asks. One that was not used since it was last looked at leaves first (the clock algorithm: F. J. Corbató, "A Paging Experiment
- * with the Multics System", 1968).
+ * consists of is frozen, so that no call can change what the next one asks. One that was not used since it was last looked at leaves
+ * first (the clock algorithm: F. J. Corbató, "A Paging Experiment with the Multics System", 1968).
  */
 export class KnownBodies {
   readonly #entries = new Map<string, Entry>();
