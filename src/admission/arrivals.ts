@@ -39,11 +39,11 @@ const RESERVE = 0.1;
 export function arrivals(options: ArrivalsOptions): Arrive {
   const { inFlight, overload, ranks, counts, mostHeld, holdMs = usualHoldMs } = options;
   let held = 0;
-  const hold = async (refusal: GatewayError, told: () => void): Promise<never> => {
+  const hold = async (refusal: GatewayError, told: (() => void) | undefined): Promise<never> => {
     held++;
     await pause(holdMs());
     held--;
-    told();
+    told?.();
     throw refusal;
   };
   const top = Math.max(0, ...ranks.values());
@@ -52,16 +52,14 @@ export function arrivals(options: ArrivalsOptions): Arrive {
     const limit = Math.ceil(inFlight.limit * (1 - RESERVE * (top - rank)));
     const refusal = overload.refusal(rank);
     if (refusal) counts.overload++;
-    else if (inFlight.hasRoom(limit)) return inFlight.arrive(limit);
+    else if (inFlight.hasRoom(limit)) return inFlight.arrive();
     else counts.inFlight++;
     const error = refusal ?? inFlight.tooMany(limit);
     // Whoever waits takes memory, and a connection.
     if (!overload.isLate || overload.isFull(rank) || held >= mostHeld) throw error;
-    return hold(error, refusal ? overload.hold() : nothing);
+    return hold(error, refusal && overload.hold());
   };
 }
-
-function nothing(): void {}
 
 function usualHoldMs(): number {
   return 1000 + 1000 * Math.random();

@@ -29,12 +29,11 @@ export class InFlight {
   }
 
   /**
-   * Take a place for a call whose request is still to be read, unless there are `limit` calls already; returns what gives it back.
+   * Take a place for a call whose request is still to be read, where `hasRoom` has said that there is one; returns what gives it back.
    *
    * Whoever reads it gives the place back when the call begins, and takes another one for the call itself.
    */
-  arrive(limit = this.limit): () => void {
-    if (!this.hasRoom(limit)) throw this.tooMany(limit);
+  arrive(): () => void {
     this.#arriving++;
     let isHere = true;
     return () => {

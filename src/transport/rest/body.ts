@@ -60,10 +60,12 @@ export async function readCallBytes(
   principal: Principal,
   { arrive, bodyLimitBytes }: Pick<DoorDependencies, 'arrive' | 'bodyLimitBytes'>,
 ): Promise<Buffer> {
-  const arrived = arrive(principal);
-  // To keep the body of a call until it is refused would cost more than to refuse it.
-  if (arrived instanceof Promise) request.resume();
-  const isRead = arrived instanceof Promise ? await arrived : arrived;
+  const isRead = arrive(principal);
+  if (isRead instanceof Promise) {
+    // To keep the body of a call until it is refused would cost more than to refuse it.
+    request.resume();
+    return isRead;
+  }
   try {
     return await readBody(request, bodyLimitBytes);
   } finally {
